@@ -1,0 +1,27 @@
+# Two commands do everything on a fresh machine with Python 3.11: `make run` and `make test`.
+PYTHON ?= python3.11
+VENV := .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/ready
+
+.PHONY: run test check clean
+
+run: $(READY)  ## set up, then train, merge, export, quantise, bench and gate the embedded default
+	$(BIN)/pocketvec run
+
+test: $(READY)  ## set up, then run the tests
+	$(BIN)/python -m pytest
+
+check: $(READY)  ## lint, formatting, types, import contract
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+$(READY): pyproject.toml constraints.txt
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
+	touch $(READY)
+
+clean:  ## remove the environment and everything that was run
+	rm -rf $(VENV) runs

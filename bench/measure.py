@@ -1,0 +1,188 @@
+"""Measure artifacts into a report: each profile in this process for quality, in a fresh one for cost."""
+
+from __future__ import annotations
+
+import json
+import platform
+import subprocess
+import sys
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from bench.quality import Quality, measure_quality
+from bench.report import BYTES_PER_MB, Context, Latency, Memory, Profile, Reference, Report, Target
+from bench.report import REPORT_SCHEMA as SCHEMA
+from common.errors import UserError
+from common.progress import Step
+from common.prompts import choose_query_prompt
+from common.retrieval import RetrievalSet
+from export.artifact import Artifact
+from export.embedder import Embedder
+from export.golden import Parity, golden_parity
+from export.manifest import Manifest
+from export.session import usable_cores
+
+MIN_RUNS = 30
+DIGITS = 6
+TOOLS = ("onnxruntime", "numpy", "tokenizers", "ir-measures")
+
+
+@dataclass(frozen=True)
+class BenchConfig:
+    """What to measure: token lengths, timed runs per length, threads, the query prompt by name."""
+
+    lengths: tuple[int, ...] = (16, 64, 256)
+    runs: int = 50
+    threads: int = field(default_factory=usable_cores)
+    prompt_name: str | None = None
+
+    def __post_init__(self) -> None:
+        if self.runs < MIN_RUNS:
+            raise UserError(f"runs {self.runs}: at least {MIN_RUNS}; fewer say nothing about the tail")
+        if not self.lengths or min(self.lengths) < 1:
+            raise UserError(f"lengths {self.lengths}: at least one, each 1 token or more")
+        if not Path("/proc/self/clear_refs").exists():
+            raise UserError(f"{platform.system()}: memory is measured through /proc, which only Linux has")
+        if self.threads < 1:
+            raise UserError(f"threads {self.threads}: at least 1")
+
+
+def measure_profile(
+    artifact: Artifact, data: RetrievalSet, reference: Reference | None, config: BenchConfig
+) -> Profile:
+    """All measurements of one artifact, ungated."""
+    _check_lengths(artifact.manifest, config)
+    cost = run_probe(artifact.path, config)
+    embedder = Embedder(artifact, config.threads)
+    quality = measure_quality(embedder, data, config.prompt_name)
+    return _profile(artifact, quality, golden_parity(embedder), cost, reference)
+
+
+def run_probe(folder: Path, config: BenchConfig) -> dict[str, Any]:
+    """Raw figures of `bench.probe` in a fresh interpreter. Raises UserError when it dies."""
+    command = [sys.executable, "-P", "-m", "bench.probe", str(folder)]  # -P: not from the user's folder
+    command += ["--lengths", ",".join(map(str, config.lengths))]
+    command += ["--runs", str(config.runs), "--threads", str(config.threads)]
+    finished = subprocess.run(command, capture_output=True, text=True, check=False)
+    if finished.returncode != 0:
+        last = (finished.stderr.strip().splitlines() or ["no message"])[-1]
+        raise UserError(f"{folder}: the measuring process ended with {finished.returncode}: {last}")
+    figures: dict[str, Any] = json.loads(finished.stdout)
+    if figures["heavy_modules"]:
+        raise RuntimeError(f"the measuring process imported {figures['heavy_modules']}")
+    return figures
+
+
+def _check_lengths(manifest: Manifest, config: BenchConfig) -> None:
+    if max(config.lengths) > manifest.max_tokens:
+        raise UserError(
+            f"length {max(config.lengths)}: {manifest.name} takes at most {manifest.max_tokens} tokens"
+        )
+
+
+def _profile(
+    artifact: Artifact,
+    quality: Quality,
+    parity: Parity,
+    cost: dict[str, Any],
+    reference: Reference | None,
+) -> Profile:
+    manifest = artifact.manifest
+    rounding = manifest.rounding
+    return Profile(
+        name=manifest.name,
+        runtime=manifest.runtime,
+        precision=manifest.precision,
+        dim=manifest.dim,
+        file_bytes=artifact.file_bytes,
+        ndcg_at_10=round(quality.ndcg_at_10, DIGITS),
+        recall_at_10=round(quality.recall_at_10, DIGITS),
+        mrr_at_10=round(quality.mrr_at_10, DIGITS),
+        ndcg_drop_same_dim=_drop(reference, manifest.dim, quality),
+        ndcg_drop_full_dim=_drop(reference, manifest.full_dim, quality),
+        golden_cosine_mean=parity.cosine_mean,
+        golden_cosine_min=parity.cosine_min,
+        golden_worst_text=parity.worst_text,
+        golden_ids_equal=parity.ids_equal,
+        rounding_cosine_mean=rounding.golden_cosine_mean if rounding else None,
+        rounding_cosine_min=rounding.golden_cosine_min if rounding else None,
+        load_ms=round(cost["load_ms"], 2),
+        latency_ms={length: _percentiles(timed) for length, timed in cost["latency"].items()},
+        ram_mb=Memory(**{name: round(cost[name] / BYTES_PER_MB, 2) for name in Memory.__dataclass_fields__}),
+    )
+
+
+def _drop(reference: Reference | None, dim: int, quality: Quality) -> float | None:
+    if reference is None or str(dim) not in reference.after:
+        return None
+    return round(reference.after[str(dim)] - quality.ndcg_at_10, DIGITS)
+
+
+def _percentiles(timed: dict[str, Any]) -> Latency:
+    p50, p90, p99 = (round(float(p), 3) for p in np.percentile(timed["ms"], (50, 90, 99)))
+    return Latency(p50, p90, p99, len(timed["ms"]), timed["warm_up"])
+
+
+def measure_all(
+    artifacts: list[Artifact],
+    data: RetrievalSet,
+    reference: Reference | None,
+    config: BenchConfig,
+    step: Step,
+) -> Report:
+    """Measure every artifact in turn, nothing beside it, into an ungated report."""
+    _same_model(artifacts)
+    profiles = []
+    for artifact in artifacts:
+        profiles.append(measure_profile(artifact, data, reference, config))
+        step(artifact.manifest.name)
+    return Report(SCHEMA, _context(artifacts[0], data, config), "ungated", reference, profiles)
+
+
+def _same_model(artifacts: list[Artifact]) -> None:
+    names = [artifact.manifest.name for artifact in artifacts]
+    if repeated := sorted({name for name in names if names.count(name) > 1}):
+        raise UserError(f"profile '{repeated[0]}' is given twice; a report holds each once")
+    models = {artifact.manifest.model.checkpoint_sha256: artifact for artifact in artifacts}
+    if len(models) > 1:
+        first, second, *_ = models.values()
+        raise UserError(f"{first.path} and {second.path}: made from different checkpoints; bench them apart")
+
+
+def _context(artifact: Artifact, data: RetrievalSet, config: BenchConfig) -> Context:
+    return Context(
+        created=datetime.now(UTC).isoformat(timespec="seconds"),
+        target=Target("host", _cpu(), usable_cores(), config.threads, platform.platform()),
+        versions={"python": platform.python_version(), **{tool: version(tool) for tool in TOOLS}},
+        data={
+            "name": data.name,
+            "split": data.split,
+            "sha256": data.sha256,
+            "documents": str(len(data.documents)),
+            "queries": str(len(data.queries)),
+        },
+        query_prompt=choose_query_prompt(artifact.manifest.prompts, config.prompt_name),
+        cache="page cache warm: every file was read (and its hash checked) before measuring",
+    )
+
+
+def _cpu() -> str:
+    """The processor's name as the kernel gives it."""
+    for line in Path("/proc/cpuinfo").read_text().splitlines():
+        if line.startswith(("model name", "Hardware")):
+            return line.partition(":")[2].strip()
+    return platform.processor() or platform.machine()
+
+
+def carried_reference(artifact: Artifact, data: RetrievalSet, prompt_name: str | None) -> Reference | None:
+    """The fp32 PyTorch scores in the manifest, if they are for this very data and query prompt."""
+    carried = artifact.manifest.reference
+    prompt = choose_query_prompt(artifact.manifest.prompts, prompt_name)
+    if carried is None or (carried.data_sha256, carried.query_prompt) != (data.sha256, prompt):
+        return None
+    return Reference("fp32 PyTorch, scored when it was tuned", carried.ndcg_at_10, carried.before_ndcg_at_10)

@@ -1,0 +1,157 @@
+"""The fresh process that one artifact is measured in: ``python -m bench.probe ARTIFACT``.
+
+It imports what a client needs and nothing else (no torch, no transformers), reads the kernel's memory
+counters, and prints one JSON object. The interpreter's share is read before the runtime is imported, so that
+the runtime's own code counts against the artifact.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+import threading
+import time
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from export.embedder import Embedder
+    from export.tokenizer import TokenBatch
+
+STATUS = Path("/proc/self/status")
+CLEAR_REFS = Path("/proc/self/clear_refs")
+RESET_HIGH_WATER = "5"
+SAMPLE_SECONDS = 0.001
+RAM_RUNS = 3
+
+WARM_UP_WINDOW = 5
+WARM_UP_DRIFT = 0.05
+WARM_UP_MAX_RUNS = 60
+FORBIDDEN_MODULES = ("torch", "transformers", "sentence_transformers")
+
+
+def read_status() -> dict[str, int]:
+    """The memory fields of /proc/self/status in bytes."""
+    fields = {}
+    for line in STATUS.read_text().splitlines():
+        name, _, value = line.partition(":")
+        if value.strip().endswith("kB"):
+            fields[name] = int(value.split()[0]) * 1024
+    return fields
+
+
+def reset_high_water() -> None:
+    """Let VmHWM start anew at the present size (Linux: writing 5 to clear_refs)."""
+    CLEAR_REFS.write_text(RESET_HIGH_WATER)
+
+
+class Sampler(threading.Thread):
+    """Samples anonymous and file-backed memory while it runs; the kernel keeps no peak of those."""
+
+    def __init__(self) -> None:
+        super().__init__(daemon=True)
+        self.anonymous = self.file_backed = 0
+        self._stopped = threading.Event()
+        self._sample()  # a kernel without these fields fails here, not in the thread, unseen
+
+    def run(self) -> None:
+        """Sample until `finish`."""
+        while True:
+            self._sample()
+            if self._stopped.wait(SAMPLE_SECONDS):
+                return
+
+    def _sample(self) -> None:
+        status = read_status()
+        self.anonymous = max(self.anonymous, status["RssAnon"])
+        self.file_backed = max(self.file_backed, status["RssFile"] + status["RssShmem"])
+
+    def finish(self) -> None:
+        """Take the last sample and stop."""
+        self._stopped.set()
+        self.join()
+
+
+def probe(folder: Path, lengths: list[int], runs: int, threads: int) -> dict[str, object]:
+    """Measure one artifact: memory first, then latency without the sampler. Batch 1 throughout."""
+    baseline = read_status()["VmRSS"]
+    reset_high_water()
+    sampler = Sampler()
+    sampler.start()
+    from export.embedder import Embedder  # imported here: the runtime's memory belongs to the artifact
+    from export.session import load_onnxruntime
+
+    load_onnxruntime()
+    started = time.perf_counter()
+    embedder = Embedder.open(folder, threads, verify=False)
+    load_ms = (time.perf_counter() - started) * 1e3
+    load_peak = read_status()["VmHWM"]
+    reset_high_water()
+    embedder.embed(["The quick brown fox jumps over the lazy dog."])
+    batches = {length: token_batch(embedder, length) for length in lengths}
+    for batch in batches.values():
+        for _ in range(RAM_RUNS):
+            embedder.run(batch)
+    run_peak = read_status()["VmHWM"]
+    sampler.finish()
+    latency = {str(length): _time(partial(embedder.run, batch), runs) for length, batch in batches.items()}
+    return {
+        "load_ms": load_ms,
+        "latency": latency,
+        "baseline_rss": baseline,
+        "load_peak_rss": load_peak,
+        "run_peak_rss": run_peak,
+        "anonymous": sampler.anonymous,
+        "file_backed": sampler.file_backed,
+        "heavy_modules": [name for name in FORBIDDEN_MODULES if name in sys.modules],
+    }
+
+
+def token_batch(embedder: Embedder, length: int) -> TokenBatch:
+    """One text of exactly `length` random tokens, the same ones every time."""
+    vocabulary = embedder.manifest.tokenizer.vocab_size
+    ids = np.random.default_rng(length).integers(vocabulary // 8, vocabulary, size=length)
+    return embedder.tokenizer.batch([ids.tolist()])
+
+
+def _time(run: Callable[[], object], runs: int) -> dict[str, object]:
+    """Warm up until two neighbouring windows agree, then time `runs` calls in milliseconds."""
+
+    def once() -> float:
+        started = time.perf_counter()
+        run()
+        return (time.perf_counter() - started) * 1e3
+
+    warm = [once() for _ in range(2 * WARM_UP_WINDOW)]
+    while len(warm) < WARM_UP_MAX_RUNS:
+        before, now = (
+            np.median(warm[-2 * WARM_UP_WINDOW : -WARM_UP_WINDOW]),
+            np.median(warm[-WARM_UP_WINDOW:]),
+        )
+        if abs(now - before) <= WARM_UP_DRIFT * before:
+            break
+        warm.append(once())
+    return {"warm_up": len(warm), "ms": [once() for _ in range(runs)]}
+
+
+def main() -> int:
+    """Parse arguments, measure, print JSON."""
+    parser = argparse.ArgumentParser(prog="bench.probe", description=__doc__)
+    parser.add_argument("artifact", type=Path)
+    parser.add_argument("--lengths", required=True)
+    parser.add_argument("--runs", type=int, required=True)
+    parser.add_argument("--threads", type=int, required=True)
+    given = parser.parse_args()
+    lengths = [int(length) for length in given.lengths.split(",")]
+    sys.stdout.write(json.dumps(probe(given.artifact, lengths, given.runs, given.threads)) + "\n")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,24 @@
+"""``pytest bench/suite --artifacts DIR``: one latency case per artifact and token length."""
+
+from pathlib import Path
+
+import pytest
+
+LENGTHS = (16, 64, 256)
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """The folder of artifact folders."""
+    parser.addoption("--artifacts", type=Path, default=None, help="folder that holds artifact folders")
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """Cases for every artifact below --artifacts (or for that folder, when it is one)."""
+    folder: Path | None = metafunc.config.getoption("--artifacts")
+    if folder is None:
+        raise pytest.UsageError("say which artifacts: --artifacts runs/default/artifacts")
+    found = sorted(path.parent for path in [*folder.glob("manifest.json"), *folder.glob("*/manifest.json")])
+    if not found:
+        raise pytest.UsageError(f"--artifacts {folder}: no artifact folder there")
+    cases = [pytest.param(path, length, id=f"{path.name}-{length}t") for path in found for length in LENGTHS]
+    metafunc.parametrize(("artifact", "length"), cases)

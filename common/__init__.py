@@ -1,0 +1,1 @@
+"""What every stage shares: errors, whole-or-nothing files, retrieval data, prompts."""

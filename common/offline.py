@@ -1,0 +1,17 @@
+"""Environment that must be set before a library loads.
+
+onnxruntime 1.29 and later sends usage events unless ORT_DISABLE_TELEMETRY is set before its shared
+library initialises (docs/Privacy.md in its repository), so the one place that imports it calls
+`silence_telemetry` first. Hugging Face libraries read their variables at import time too.
+"""
+
+from __future__ import annotations
+
+import os
+
+
+def silence_telemetry() -> None:
+    """Turn off usage reporting of every runtime and library used here. Call before importing them."""
+    os.environ["ORT_DISABLE_TELEMETRY"] = "1"
+    os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
+    os.environ.setdefault("DO_NOT_TRACK", "1")

@@ -1,0 +1,150 @@
+"""Golden vectors: texts, their token ids and the fp32 PyTorch embedding a right client must reproduce."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from common.errors import UserError
+from common.files import read_json, write_json
+from common.prompts import default_document_prompt, default_query_prompt
+from common.records import from_dict
+from export.embedder import Embedder
+from export.head import truncate_normalise
+from export.manifest import GOLDEN_NAME
+from export.source import Source
+
+Float32 = npt.NDArray[np.float32]
+STORED_DIGITS = 9
+"""Significant digits of a stored component: enough to give the float32 back exactly."""
+
+PLAIN_TEXTS = (
+    "",
+    "a",
+    "salt",
+    "Salt, brine",
+    "ten chars!",
+    "Which planet is known as the Red Planet?",
+    "Mars, known for its reddish appearance, is often referred to as the Red Planet.",
+    "Venus is often called Earth's twin because of its similar size and proximity.",
+    "What is the capital of France?",
+    "3.14159 and 2.71828 are not 42",
+    "UPPER lower MiXeD",
+    "don't, won't; it's -- (really) [yes]",
+    "https://example.org/path?query=1#part",
+    "def add(a, b):\n    return a + b",
+    "line one\nline two\n\n\tindented",
+    "   leading and   inner    spaces   ",
+    "😀",
+    "👩‍👩‍👧‍👦 a family and a flag 🇳🇴",
+    "مرحبا بالعالم، كيف حالك؟",
+    "שלום עולם, מה שלומך היום?",
+    "你好,世界。今天天气怎么样?",
+    "こんにちは世界、お元気ですか",
+    "안녕하세요 세계",
+    "Привет, мир! Как дела?",
+    "नमस्ते दुनिया",
+    "สวัสดีชาวโลก",
+    "Größe, façade, naïve, señor, smørbrød, łódź",
+    "e\u0301 is not \u00e9 before normalisation",
+    "zero\u200bwidth and soft\u00adhyphen",
+    "x" * 60,
+    "the quick brown fox " * 12,
+    "A strake is filled at dawn and left to the wind until the first bloom shows at its lee edge. " * 8,
+)
+LONG_TEXT_UNIT = "The tide book gives the height, the board gives the truth, and the reeve decides. "
+
+
+@dataclass(frozen=True)
+class GoldenText:
+    """One text behind its literal prompt, with its token ids and unit-norm reference vector."""
+
+    text: str
+    prompt: str
+    ids: list[int]
+    vector: list[float]
+
+
+@dataclass(frozen=True)
+class Parity:
+    """Cosine to the golden vectors: mean, worst, the worst text, and whether all ids agree."""
+
+    cosine_mean: float
+    cosine_min: float
+    worst_text: str
+    ids_equal: bool
+
+
+def golden_texts(model_prompts: dict[str, str], max_tokens: int) -> list[tuple[str, str]]:
+    """(prompt, text) pairs to store.
+
+    Every plain text behind the query and the document prompt in turn; one text behind each other prompt
+    and behind none; texts at and beyond the token limit.
+    """
+    prompts = list(
+        dict.fromkeys((default_query_prompt(model_prompts), default_document_prompt(model_prompts)))
+    )
+    pairs = [(prompts[index % len(prompts)], text) for index, text in enumerate(PLAIN_TEXTS)]
+    pairs += [(prompt, PLAIN_TEXTS[5]) for prompt in (*prompts, *model_prompts.values(), "")]
+    pairs.append(("", ""))
+    words = len(LONG_TEXT_UNIT.split())
+    pairs += [(prompts[0], LONG_TEXT_UNIT * (share * max_tokens // words)) for share in (1, 2)]
+    return list(dict.fromkeys(pairs))
+
+
+def make_golden(source: Source) -> list[GoldenText]:
+    """Reference ids and full-dimension vectors from plain Sentence Transformers, one text at a time.
+
+    A text that gives no token (possible without special tokens) is left out.
+    """
+    golden = []
+    for prompt, text in golden_texts(source.model.prompts, source.max_tokens):
+        ids = source.model.preprocess([prompt + text])["input_ids"][0].tolist()
+        if ids:
+            vector = source.model.encode(text, prompt=prompt, normalize_embeddings=True)
+            golden.append(GoldenText(text, prompt, ids, [float(x) for x in vector]))
+    return golden
+
+
+def write_golden(path: Path, golden: list[GoldenText], dim: int) -> None:
+    """Store golden.json at one dimension, its vectors truncated and renormalised."""
+    vectors = truncate_normalise(np.array([g.vector for g in golden], dtype=np.float32), dim)
+    rows = [
+        {**vars(text), "vector": [float(f"{x:.{STORED_DIGITS}g}") for x in vector]}
+        for text, vector in zip(golden, vectors, strict=True)
+    ]
+    write_json(path, {"dim": dim, "texts": rows})
+
+
+def read_golden(folder: Path) -> list[GoldenText]:
+    """The golden texts of an artifact folder."""
+    path = folder / GOLDEN_NAME
+    content = read_json(path)
+    if not isinstance(content, dict) or not content.get("texts"):
+        raise UserError(f"{path}: it holds no golden texts")
+    return [from_dict(GoldenText, row, str(path)) for row in content["texts"]]
+
+
+def golden_parity(embedder: Embedder) -> Parity:
+    """Embed an artifact's golden texts, one at a time, and compare ids and vectors."""
+    golden = read_golden(embedder.artifact.path)
+    vectors = np.concatenate([embedder.embed_prompted([(g.prompt, g.text)]) for g in golden])
+    cosines = row_cosines(vectors, np.array([g.vector for g in golden], dtype=np.float32))
+    worst = int(np.argmin(cosines))
+    return Parity(
+        cosine_mean=float(cosines.mean()),
+        cosine_min=float(cosines[worst]),
+        worst_text=(golden[worst].prompt + golden[worst].text)[:60],
+        ids_equal=all(embedder.tokenizer.ids(g.text, g.prompt) == g.ids for g in golden),
+    )
+
+
+def row_cosines(left: Float32, right: Float32) -> npt.NDArray[np.float64]:
+    """Cosine of corresponding rows of two [n, d] arrays; a non-finite row counts as -1."""
+    a, b = left.astype(np.float64), right.astype(np.float64)
+    norms = np.linalg.norm(a, axis=1) * np.linalg.norm(b, axis=1)
+    cosines: npt.NDArray[np.float64] = np.sum(a * b, axis=1) / np.where(norms > 0, norms, 1)
+    return np.where(np.isfinite(cosines), cosines, -1.0)

@@ -1,0 +1,5 @@
+"""``python -m pocketvec``."""
+
+from pocketvec.cli import entry
+
+entry()

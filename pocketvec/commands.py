@@ -1,0 +1,197 @@
+"""What each command does with its arguments. Heavy imports wait until a command needs them."""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import json
+import shutil
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from common.errors import UserError
+from common.files import refuse_existing
+from common.progress import Display
+from pocketvec import STARTER_MODEL
+
+if TYPE_CHECKING:
+    from bench.measure import BenchConfig
+    from bench.report import Report
+    from train.config import TrainConfig
+
+PASSED, GATE_FAILED = 0, 1
+
+OVERRIDES = (
+    *("rank", "alpha", "dropout", "train_head", "learning_rate", "epochs"),
+    *("batch_size", "mini_batch_size", "dtype", "seed", "report_to"),
+)
+"""Settings of a recipe that the command line can replace."""
+
+
+def run(given: argparse.Namespace) -> int:
+    """The whole pipeline; the last line of stdout is the verdict as JSON."""
+    from bench.gate import read_gates
+    from pocketvec.pipeline import Plan, run_pipeline
+    from quantize.quantize import parse_precision
+
+    plan = Plan(
+        folder=given.runs / given.name,
+        model=given.model,
+        data=given.data,
+        train=train_config(given),
+        precisions=tuple(parse_precision(name) for name in given.precisions),
+        bench=bench_config(given),
+        gates=read_gates(given.gates),
+        allow_worse=given.allow_worse,
+    )
+    with Display() as display:
+        report = run_pipeline(plan, display)
+    return _conclude(report, plan.folder)
+
+
+def train(given: argparse.Namespace) -> int:
+    """Tune, merge and write a checkpoint folder."""
+    from train.job import TrainJob, run_training
+    from train.pairs import read_training_data
+
+    job = TrainJob(given.model, given.data, given.out, train_config(given), given.allow_worse)
+    pairs = len(read_training_data(job.data, job.config.seed).pairs)
+    with Display() as display, display.stage("train", job.config.steps(pairs)) as step:
+        folder = run_training(job, step)
+    sys.stdout.write(f"{folder}\n")
+    return PASSED
+
+
+def train_config(given: argparse.Namespace) -> TrainConfig:
+    """The recipe with the settings given on the command line in its place."""
+    from train.config import STARTER_RECIPE, TrainConfig, parse_targets
+
+    is_starter = given.recipe == "starter" or (
+        given.recipe == "auto" and Path(given.model).resolve() == STARTER_MODEL.resolve()
+    )
+    changes: dict[str, Any] = {name: v for name in OVERRIDES if (v := getattr(given, name)) is not None}
+    if given.targets is not None:
+        changes["targets"] = parse_targets(given.targets)
+    recipe = STARTER_RECIPE if is_starter else TrainConfig()
+    return dataclasses.replace(recipe, dims=given.dims, prompt_name=given.prompt, **changes)
+
+
+def bench_config(given: argparse.Namespace) -> BenchConfig:
+    """Measuring options from the command line."""
+    from bench.measure import BenchConfig
+
+    return BenchConfig(given.lengths, given.bench_runs, given.threads, given.prompt)
+
+
+def export(given: argparse.Namespace) -> int:
+    """One trace, one fp32 artifact per dimension."""
+    from train.checkpoint import refuse_fp16
+
+    refuse_fp16(given.precision)
+    if given.precision != "fp32":
+        raise UserError(f"precision '{given.precision}': export writes fp32; then run pocketvec quantize")
+    from common.dims import choose_dims
+    from export.source import open_source
+    from export.to_onnx import export_onnx
+
+    source = open_source(given.model)
+    dims = choose_dims(given.dims, source.full_dim)
+    with Display() as display, display.stage("export", len(dims) + 2) as step:
+        folders = export_onnx(source, list(dims), given.out, step)
+    sys.stdout.write("".join(f"{folder}\n" for folder in folders))
+    return PASSED
+
+
+def quantize(given: argparse.Namespace) -> int:
+    """Each artifact in each precision; all of them or, when one fails, none."""
+    from quantize.quantize import plan_quantization, quantize_artifact
+
+    jobs = plan_quantization(given.artifacts, given.precision, given.out)
+    done: list[Path] = []
+    try:
+        with Display() as display, display.stage("quantize", len(jobs)) as step:
+            for job in jobs:
+                done.append(quantize_artifact(job.parent, job.precision, job.out))
+                step(job.out.name)
+    except BaseException:
+        for folder in done:
+            shutil.rmtree(folder)
+        raise
+    sys.stdout.write("".join(f"{folder}\n" for folder in done))
+    return PASSED
+
+
+def bench(given: argparse.Namespace) -> int:
+    """Measure, gate, write the report; exit 1 when a profile fails."""
+    from bench.gate import apply_gates, read_gates
+    from bench.measure import carried_reference, measure_all
+    from bench.render import write_views
+    from bench.report import write_report
+    from common.files import whole_folder
+    from common.retrieval import read_retrieval_set
+    from export.artifact import open_artifact
+
+    config, gates = bench_config(given), read_gates(given.gates)
+    refuse_existing(given.out)
+    data = read_retrieval_set(given.data, given.split)
+    artifacts = [open_artifact(path) for path in given.artifacts]
+    if given.reference is None:
+        reference = carried_reference(artifacts[0], data, config.prompt_name)
+    else:
+        from bench.reference import score_reference
+
+        dims = [artifact.manifest.dim for artifact in artifacts]
+        reference = score_reference(given.reference, data, dims, config.prompt_name)
+    with Display() as display, display.stage("bench", len(artifacts)) as step:
+        report = apply_gates(measure_all(artifacts, data, reference, config, step), gates)
+    with whole_folder(given.out) as folder:
+        write_report(folder / "report.json", report)
+        write_views(report, folder)
+    return _conclude(report, given.out)
+
+
+def gate(given: argparse.Namespace) -> int:
+    """Judge a report anew by a gates file."""
+    from bench.gate import apply_gates, read_gates
+    from bench.render import render_text
+    from bench.report import read_report
+
+    report = apply_gates(read_report(given.report), read_gates(given.gates))
+    sys.stdout.write(render_text(report))
+    return _exit_code(report)
+
+
+def inspect(given: argparse.Namespace) -> int:
+    """Show a checked artifact, or embed one text with it."""
+    from export.artifact import open_artifact
+    from export.embedder import Embedder
+    from pocketvec.inspection import describe
+
+    artifact = open_artifact(given.artifact)
+    if given.text is None:
+        sys.stdout.write(describe(artifact))
+    else:
+        vector = Embedder(artifact).embed_queries([given.text], given.prompt)[0]
+        sys.stdout.write(json.dumps([float(f"{x:.6g}") for x in vector]) + "\n")
+    return PASSED
+
+
+def _conclude(report: Report, folder: Path) -> int:
+    """Print the verdict as the last line of stdout, as JSON."""
+    from bench.render import pareto_front
+
+    passed = [profile.name for profile in report.profiles if profile.verdict == "pass"]
+    verdict = {
+        "verdict": report.verdict,
+        "passed": passed,
+        "failed": {p.name: p.reasons for p in report.profiles if p.name not in passed},
+        "pareto": pareto_front(report.profiles),
+        "report": str(folder / "report.html"),
+    }
+    sys.stdout.write(json.dumps(verdict, ensure_ascii=False) + "\n")
+    return _exit_code(report)
+
+
+def _exit_code(report: Report) -> int:
+    return PASSED if report.verdict == "pass" else GATE_FAILED

@@ -1,0 +1,171 @@
+"""The main job: train, export, quantise, bench, gate, in one run folder.
+
+Every stage ends by renaming something whole into place, so the next start sees exactly which stages are
+done: checkpoint/ exists, an artifact folder exists, measurements.json exists. A run folder belongs to one
+training (run.json); another is refused there. Measurements are used again only for the very artifacts and
+measuring options that they name; gates only judge and may change freely.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import importlib.util
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from bench.gate import Gates, apply_gates
+from bench.measure import BenchConfig, carried_reference, measure_all
+from bench.render import write_views
+from bench.report import Report, parse_report, write_report
+from common.errors import UserError, missing_extra
+from common.files import read_json, remove_empty, sha256_file, write_json
+from common.progress import Display
+from common.retrieval import read_retrieval_set
+from export.artifact import Artifact, open_artifact
+from export.manifest import MANIFEST_NAME, profile_name
+from export.to_onnx import export_onnx
+from quantize.quantize import quantize_artifact
+from train.checkpoint import read_checkpoint_info, resolve_model
+from train.config import TrainConfig
+from train.job import TrainJob, changed_settings, run_training, training_claim
+from train.pairs import TrainingData, read_training_data
+
+RUN_NAME = "run.json"
+MEASURED_NAME = "measurements.json"
+REPORT_NAME = "report.json"
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Everything one run depends on."""
+
+    folder: Path
+    model: str
+    data: Path
+    train: TrainConfig
+    precisions: tuple[str, ...]
+    bench: BenchConfig
+    gates: Gates
+    allow_worse: bool = False
+
+    @property
+    def checkpoint(self) -> Path:
+        """The tuned and merged model folder."""
+        return self.folder / "checkpoint"
+
+    @property
+    def artifacts(self) -> Path:
+        """Parent of the artifact folders."""
+        return self.folder / "artifacts"
+
+    def artifact(self, precision: str, dim: int) -> Path:
+        """Folder of one profile."""
+        return self.artifacts / profile_name("onnx", precision, dim)
+
+
+def run_pipeline(plan: Plan, display: Display) -> Report:
+    """Run what is not yet done and return the gated report, also written as .json, .md and .html.
+
+    Raises UserError for bad input (nothing is left behind when the first stage never began) and for a run
+    folder that holds another training's work.
+    """
+    if not (plan.data / "qrels" / "test.tsv").is_file():
+        raise UserError(f"{plan.data}: the main job needs a BEIR folder with qrels/test.tsv to score on")
+    if importlib.util.find_spec("onnxscript") is None:
+        raise missing_extra("export", "onnxscript")
+    data = read_training_data(plan.data, plan.train.seed)
+    claim = training_claim(resolve_model(plan.model)[0], data, plan.train)
+    with _claimed(plan.folder, claim):
+        dims = _train(plan, data, display)
+        _export(plan, dims, display)
+        _quantize(plan, dims, display)
+        report = apply_gates(_bench(plan, dims, display), plan.gates)
+        write_report(plan.folder / REPORT_NAME, report)
+        write_views(report, plan.folder)
+    return report
+
+
+@contextmanager
+def _claimed(folder: Path, claim: dict[str, Any]) -> Iterator[None]:
+    """Hold the run folder for one training; remove it when nothing worth keeping came of it."""
+    path = folder / RUN_NAME
+    new_folders = [folder, *(parent for parent in folder.parents if not parent.exists())]
+    if not path.is_file():
+        if folder.exists() and any(folder.iterdir()):
+            raise UserError(f"{folder}: already exists and is not a run; choose another --name")
+        folder.mkdir(parents=True, exist_ok=True)
+        write_json(path, claim)
+    elif (found := read_json(path)) != claim:
+        raise UserError(
+            f"{folder}: already holds another run (different {changed_settings(found, claim)}); "
+            "choose another --name or remove it"
+        )
+    try:
+        yield
+    finally:
+        if {entry.name for entry in folder.iterdir()} == {RUN_NAME}:
+            path.unlink()
+            remove_empty(new_folders)
+
+
+def _train(plan: Plan, data: TrainingData, display: Display) -> list[int]:
+    """Make checkpoint/ and return its dimensions."""
+    if plan.checkpoint.is_dir():
+        display.done("train", "done before")
+    else:
+        job = TrainJob(plan.model, plan.data, plan.checkpoint, plan.train, plan.allow_worse)
+        with display.stage("train", plan.train.steps(len(data.pairs))) as step:
+            run_training(job, step)
+    info = read_checkpoint_info(plan.checkpoint)
+    if info is None:
+        raise UserError(f"{plan.checkpoint}: it lost its checkpoint.json; remove the folder to tune again")
+    return info.dims
+
+
+def _export(plan: Plan, dims: list[int], display: Display) -> None:
+    missing = [dim for dim in dims if not plan.artifact("fp32", dim).is_dir()]
+    if not missing:
+        display.done("export", "done before")
+        return
+    from export.source import open_source
+
+    with display.stage("export", len(missing) + 2) as step:
+        export_onnx(open_source(str(plan.checkpoint)), missing, plan.artifacts, step)
+
+
+def _quantize(plan: Plan, dims: list[int], display: Display) -> None:
+    jobs = [(dim, p) for p in plan.precisions for dim in dims if not plan.artifact(p, dim).is_dir()]
+    if not jobs:
+        display.done("quantize", "done before")
+        return
+    with display.stage("quantize", len(jobs)) as step:
+        for dim, precision in jobs:
+            out = plan.artifact(precision, dim)
+            quantize_artifact(plan.artifact("fp32", dim), precision, out)
+            step(out.name)
+
+
+def _bench(plan: Plan, dims: list[int], display: Display) -> Report:
+    """Measure every artifact, or take the measurements of these very files under these very options."""
+    paths = [plan.artifact(precision, dim) for precision in ("fp32", *plan.precisions) for dim in dims]
+    artifacts = [open_artifact(path) for path in paths]
+    subject = _subject(plan, artifacts)
+    path = plan.folder / MEASURED_NAME
+    if path.is_file() and (kept := read_json(path)).get("subject") == subject:
+        display.done("bench", "done before")
+        return parse_report(kept["report"], str(path))
+    data = read_retrieval_set(plan.data, "test")
+    with display.stage("bench", len(artifacts)) as step:
+        reference = carried_reference(artifacts[0], data, plan.bench.prompt_name)
+        report = measure_all(artifacts, data, reference, plan.bench, step)
+    write_json(path, {"subject": subject, "report": dataclasses.asdict(report)})
+    return report
+
+
+def _subject(plan: Plan, artifacts: list[Artifact]) -> dict[str, Any]:
+    """What measurements are of: the manifests, which hash every file, and the measuring options."""
+    manifests = {a.manifest.name: sha256_file(a.path / MANIFEST_NAME) for a in artifacts}
+    return {"artifacts": manifests, "options": repr(plan.bench)}

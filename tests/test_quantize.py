@@ -1,0 +1,130 @@
+"""Quantised artifacts of the starter: what the containers hold, what they cost, what they refuse."""
+
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+from onnx import numpy_helper
+
+from common.errors import UserError
+from export.artifact import open_artifact
+from export.embedder import Embedder
+from export.golden import golden_parity
+from export.tokenizer import TokenBatch
+from quantize.blocks import CODECS, decode_rows, encode_rows
+from quantize.onnx_rewrite import HEAD_INPUT, encode_weight, find_weights, quantize_graph
+from quantize.quantize import quantize_artifact
+
+PROFILES = [(precision, dim) for precision in ("q8_0", "q4_0") for dim in (768, 128)]
+
+
+@pytest.mark.parametrize(("precision", "dim"), PROFILES)
+def test_no_matrix_stays_fp32_and_the_table_is_quantised_too(
+    artifacts: Path, precision: str, dim: int
+) -> None:
+    model = onnx.load(str(artifacts / f"onnx-{precision}-{dim}d" / "model.onnx"))
+    floats = [t for t in model.graph.initializer if t.data_type == onnx.TensorProto.FLOAT]
+    codes = [t for t in model.graph.initializer if t.data_type == onnx.TensorProto.UINT8]
+    matrices = [t for t in floats if len(t.dims) > 1 and not t.name.endswith("_scales")]
+    assert all(np.prod(tensor.dims) < 4096 for tensor in matrices)
+    operators = [node.op_type for node in model.graph.node]
+    assert operators.count("GatherBlockQuantized") == 1
+    assert operators.count("MatMulNBits") == len(codes) - 1 == 6 * 7 + 1
+    assert not any(t.data_type == onnx.TensorProto.FLOAT16 for t in model.graph.initializer)
+
+
+@pytest.mark.parametrize(("precision", "mean", "worst"), [("q8_0", 0.999, 0.998), ("q4_0", 0.95, 0.85)])
+@pytest.mark.parametrize("dim", [768, 128])
+def test_golden_cosine_stays_within_the_profiles_limit(
+    artifacts: Path, precision: str, dim: int, mean: float, worst: float
+) -> None:
+    embedder = Embedder.open(artifacts / f"onnx-{precision}-{dim}d")
+    parity = golden_parity(embedder)
+    assert parity.cosine_mean >= mean
+    assert parity.cosine_min >= worst, parity.worst_text
+
+
+@pytest.mark.parametrize(("precision", "dim"), PROFILES)
+def test_the_runtime_adds_next_to_nothing_to_the_cost_of_rounding(
+    artifacts: Path, precision: str, dim: int
+) -> None:
+    embedder = Embedder.open(artifacts / f"onnx-{precision}-{dim}d")
+    rounding = embedder.manifest.rounding
+    parity = golden_parity(embedder)
+    assert rounding is not None
+    assert abs(parity.cosine_mean - rounding.golden_cosine_mean) < 2e-4
+    assert abs(parity.cosine_min - rounding.golden_cosine_min) < 3e-3
+
+
+@pytest.mark.parametrize("precision", ["q8_0", "q4_0"])
+def test_the_file_holds_the_codecs_numbers_bit_for_bit(artifacts: Path, precision: str) -> None:
+    source = onnx.load(str(artifacts / "onnx-fp32-128d" / "model.onnx"))
+    stored = onnx.load(str(artifacts / f"onnx-{precision}-128d" / "model.onnx"))
+    tensors = {t.name: numpy_helper.to_array(t) for t in stored.graph.initializer}
+    codec = CODECS[precision]
+    for weight in find_weights(source):
+        codes = unpack(tensors[f"{weight.name}.{precision}"].reshape(len(weight.matrix), -1), codec.bits)
+        scales = tensors[f"{weight.name}.{precision}_scales"].reshape(len(weight.matrix), -1)
+        values = (codes.reshape(len(codes), -1, 32) * scales[:, :, None]).reshape(len(codes), -1)
+        expected = decode_rows(encode_weight(weight, codec).blocks, *weight.matrix.shape)
+        np.testing.assert_array_equal(values[:, : weight.matrix.shape[1]].astype(np.float32), expected)
+
+
+def unpack(packed: np.ndarray, bits: int) -> np.ndarray:
+    if bits == 8:
+        return packed.astype(np.float32) - 128
+    nibbles = np.stack([packed & 15, packed >> 4], axis=-1).reshape(len(packed), -1)
+    return nibbles.astype(np.float32) - 8
+
+
+def test_equalised_columns_more_than_halve_the_error_of_the_heads_smallest_column(artifacts: Path) -> None:
+    source = onnx.load(str(artifacts / "onnx-fp32-768d" / "model.onnx"))
+    head = next(weight for weight in find_weights(source) if weight.name == HEAD_INPUT)
+    codec, shape = CODECS["q4_0"], head.matrix.shape
+    plain = decode_rows(encode_rows(head.matrix, codec, head.name), *shape)
+    encoded = encode_weight(head, codec)
+    assert encoded.column_scales is not None
+    equalised = decode_rows(encoded.blocks, *shape) * encoded.column_scales
+    smallest = np.abs(head.matrix).max(axis=0).argmin()
+    errors = [np.linalg.norm((m - head.matrix)[:, smallest]) for m in (plain, equalised)]
+    assert errors[1] < 0.5 * errors[0]
+
+
+@pytest.mark.parametrize("precision", ["fp32", "q8_0", "q4_0"])
+def test_an_id_outside_the_table_never_gives_a_vector(artifacts: Path, precision: str) -> None:
+    embedder = Embedder.open(artifacts / f"onnx-{precision}-128d")
+    rows = embedder.manifest.tokenizer.vocab_size
+    with pytest.raises(UserError, match="outside the embedding table"):
+        embedder.run(TokenBatch(np.array([[2, rows, 1]]), np.ones((1, 3), np.int64)))
+
+
+def test_a_weight_that_is_not_finite_is_named(artifacts: Path) -> None:
+    model = onnx.load(str(artifacts / "onnx-fp32-128d" / "model.onnx"))
+    tensor = next(t for t in model.graph.initializer if t.name.endswith("layers.3.mlp.up_proj.weight_t"))
+    broken = numpy_helper.to_array(tensor).copy()
+    broken[5, 7] = np.inf
+    tensor.CopyFrom(numpy_helper.from_array(broken, tensor.name))
+    with pytest.raises(UserError, match=r"layers\.3\.mlp\.up_proj\.weight_t.*inf at \[7, 5\]"):
+        quantize_graph(model, CODECS["q4_0"])
+
+
+@pytest.mark.parametrize(("precision", "message"), [("fp16", "65504"), ("q5_1", "choose from q8_0, q4_0")])
+def test_an_unknown_precision_is_refused(
+    artifacts: Path, tmp_path: Path, precision: str, message: str
+) -> None:
+    with pytest.raises(UserError, match=message):
+        quantize_artifact(artifacts / "onnx-fp32-128d", precision, tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+def test_only_fp32_artifacts_are_quantised(artifacts: Path, tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="only fp32 is quantised"):
+        quantize_artifact(artifacts / "onnx-q8_0-128d", "q4_0", tmp_path / "out")
+
+
+def test_the_manifest_names_its_parent_and_the_smaller_file(artifacts: Path) -> None:
+    sizes = {p: open_artifact(artifacts / f"onnx-{p}-128d").file_bytes for p in ("fp32", "q8_0", "q4_0")}
+    assert open_artifact(artifacts / "onnx-q4_0-128d").manifest.parent == "onnx-fp32-128d"
+    assert sizes["q8_0"] < 0.3 * sizes["fp32"]
+    assert sizes["q4_0"] < 0.17 * sizes["fp32"]

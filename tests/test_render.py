@@ -1,0 +1,299 @@
+"""The three views of a report: nothing lost, nothing unescaped, nothing loaded from elsewhere."""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+from html.parser import HTMLParser
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from bench.render import pareto_front, render_html, render_markdown, render_text, write_views
+from bench.report import Context, Latency, Memory, Profile, Reference, Report, Target
+
+VOID = {"meta", "br", "hr", "img", "link", "input"}
+HOSTILE = '<script>alert(1)</script> | 🦀 שלום & "q" \''
+"""A text that would break HTML, a Markdown table and a left-to-right layout."""
+
+
+def profile(name: str = "q4_0-256d", **changes: Any) -> Profile:
+    """A passing profile, with `changes`."""
+    values: dict[str, Any] = {
+        "name": name,
+        "runtime": "onnxruntime",
+        "precision": "q4_0",
+        "dim": 256,
+        "file_bytes": 198_400_000,
+        "ndcg_at_10": 0.5121,
+        "recall_at_10": 0.61,
+        "mrr_at_10": 0.55,
+        "ndcg_drop_same_dim": 0.0312,
+        "ndcg_drop_full_dim": 0.0411,
+        "golden_cosine_mean": 0.9911,
+        "golden_cosine_min": 0.8732,
+        "golden_worst_text": "a hard text",
+        "golden_ids_equal": True,
+        "rounding_cosine_mean": 0.9951,
+        "rounding_cosine_min": 0.9312,
+        "load_ms": 812.4,
+        "latency_ms": {"256": Latency(171.2, 180.1, 190.3, 50, 12), "16": Latency(14.1, 15.2, 17.3, 50, 10)},
+        "ram_mb": Memory(61.5, 275.5, 260.1, 104.7, 150.2),
+        "verdict": "pass",
+    }
+    return Profile(**(values | changes))
+
+
+def report(*profiles: Profile, **changes: Any) -> Report:
+    """A report over `profiles` (one passing profile when none is given), with `changes`."""
+    context = Context(
+        created="2025-01-02T03:04:05+00:00",
+        target=Target("host", "Example CPU", 8, 4, "Linux-6.1"),
+        versions={"python": "3.11.7", "onnxruntime": "1.29.0"},
+        data={"name": "saltern", "split": "test", "sha256": "ab" * 32},
+        query_prompt="task: search result | query: ",
+        cache="page cache warm",
+    )
+    values: dict[str, Any] = {
+        "schema": "pocketvec.report/1",
+        "context": context,
+        "verdict": "pass",
+        "reference": Reference("fp32 PyTorch", {"128": 0.49, "768": 0.5532}, {"128": 0.42, "768": 0.5011}),
+        "profiles": list(profiles) or [profile()],
+    }
+    return Report(**(values | changes))
+
+
+class Page(HTMLParser):
+    """Every element with its attributes and own text; fails on a tag that does not close."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.elements: list[tuple[str, dict[str, str | None], list[str]]] = []
+        self._open: list[int] = []
+        self.feed(text)
+        self.close()
+        assert not self._open, f"left open: {[self.elements[index][0] for index in self._open]}"
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.elements.append((tag, dict(attrs), []))
+        if tag not in VOID:
+            self._open.append(len(self.elements) - 1)
+
+    def handle_endtag(self, tag: str) -> None:
+        opened = self.elements[self._open.pop()][0]
+        assert opened == tag, f"<{opened}> is closed by </{tag}>"
+
+    def handle_data(self, data: str) -> None:
+        for index in self._open:
+            self.elements[index][2].append(data)
+
+    def found(self, tag: str, css: str = "") -> list[tuple[dict[str, str | None], str]]:
+        """(attributes, text) of elements called `tag` that have class `css`."""
+        return [
+            (attributes, " ".join("".join(texts).split()))
+            for name, attributes, texts in self.elements
+            if name == tag and (not css or css in (attributes.get("class") or "").split())
+        ]
+
+
+def markdown_tables(text: str) -> list[list[list[str]]]:
+    """Every table as rows of cells, split where a pipe is not escaped."""
+    blocks = [block.splitlines() for block in text.split("\n\n") if block.startswith("|")]
+    return [[re.split(r"(?<!\\)\|", line)[1:-1] for line in block] for block in blocks]
+
+
+@pytest.mark.parametrize(
+    ("reason", "shown"),
+    [
+        ("file_bytes 198.4 is above 150 (MB)", "198.4"),
+        ("ndcg_drop_same_dim 0.0312 is above 0.0200 (q4_0, 256d)", "0.0312"),
+        ("ndcg_drop_full_dim 0.0411 is above 0.0400 (q4_0, 256d)", "0.0411"),
+        ("ram_mb.peak_above_baseline 214.0 is above 200.0", "214.0"),
+        ("ram_mb.anonymous 104.7 is above 100.0", "104.7"),
+        ("latency_ms.256.p90 180.1 is above 150.0", "180.1"),
+        ("latency_ms.512.p90 not measured, but its limit is 300 (ms)", "—"),
+        ("golden_cosine_mean 0.9911 is below 0.995", "0.9911"),
+        ("golden_cosine_min 0.8732 is below 0.9", "0.8732"),
+        ("golden_ids_equal false: token ids differ", "yes"),
+        ("no_such_metric 1 is above 0", "fail"),
+    ],
+)
+def test_the_cell_of_a_broken_limit_is_marked_with_its_reason(reason: str, shown: str) -> None:
+    failing = report(profile(verdict="fail", reasons=[reason]), verdict="fail")
+    ((attributes, text),) = Page(render_html(failing)).found("td", "bad")
+    assert attributes["title"] == reason
+    assert text.endswith(shown)
+    assert "✗" in text
+    assert f"✗ **{shown}**" in render_markdown(failing)
+    assert reason.replace("_", "") in render_markdown(failing).replace("_", "")
+
+
+def test_two_reasons_for_one_metric_share_its_cell() -> None:
+    reasons = ["ram_mb.anonymous 104.7 is above 100", "ram_mb.anonymous 104.7 is above 90"]
+    page = Page(render_html(report(profile(verdict="fail", reasons=reasons))))
+    assert page.found("td", "bad")[0][0]["title"] == "; ".join(reasons)
+    assert Page(render_html(report())).found("td", "bad") == []
+
+
+def test_foreign_texts_are_escaped_everywhere() -> None:
+    bad = profile(HOSTILE, precision=HOSTILE, golden_worst_text=HOSTILE, reasons=[HOSTILE], verdict="fail")
+    context = dataclasses.replace(report().context, query_prompt=HOSTILE, cache=HOSTILE)
+    hostile = report(bad, context=context, reference=Reference(HOSTILE, {"256": 0.5}))
+    html = render_html(hostile)
+    assert "<script>alert" not in html
+    assert len(Page(html).found("script")) == 1
+    assert any(text == f"“{HOSTILE}”" for _, text in Page(html).found("dd"))
+    assert "<script>" not in render_markdown(hostile)
+    assert_well_formed(render_markdown(hostile))
+
+
+def assert_well_formed(markdown: str) -> None:
+    tables = markdown_tables(markdown)
+    assert len(tables) >= 3
+    for table in tables:
+        assert {len(row) for row in table} == {len(table[0])}
+        assert all(re.fullmatch(r" (:--|--:) ", cell) for cell in table[1])
+
+
+def test_markdown_tables_have_as_many_cells_in_every_row() -> None:
+    assert_well_formed(render_markdown(report(profile("a"), profile("b", latency_ms={}))))
+
+
+def test_the_page_loads_nothing_from_elsewhere() -> None:
+    page = render_html(report())
+    assert not re.search(r"https?:|@import|url\((?!#)", page)
+    for tag, attributes, _ in Page(page).elements:
+        assert tag not in {"link", "img", "iframe"}
+        assert "src" not in attributes
+        assert (attributes.get("href") or "#").startswith("#")
+
+
+def test_ids_are_unique_and_references_resolve() -> None:
+    page = render_html(report(profile("a"), profile("b", file_bytes=10)))
+    ids = [attributes["id"] for _, attributes, _ in Page(page).elements if "id" in attributes]
+    assert len(ids) == len(set(ids))
+    assert set(re.findall(r'(?:url\(#|href="#)([^")]+)', page)) <= set(ids)
+
+
+def test_every_heading_sorts_and_numbers_are_keyed_unrounded() -> None:
+    page = Page(render_html(report(profile(ndcg_at_10=0.51239999))))
+    sortable = [attributes for attributes, _ in page.found("th") if "aria-sort" in attributes]
+    cells = [attributes for attributes, _ in page.found("td") if "data-key" in attributes]
+    assert len(sortable) == len(page.found("button")) == len(cells) + 1
+    assert {attributes["aria-sort"] for attributes in sortable} == {"none"}
+    assert "0.51239999" in {attributes["data-key"] for attributes in cells}
+
+
+def test_ram_over_baseline_is_the_higher_peak_less_the_baseline() -> None:
+    running = profile(ram_mb=Memory(60.0, 100.0, 160.5, 1.0, 1.0))
+    heads, _, row = markdown_tables(render_markdown(report(running)))[1]
+    assert row[heads.index(" Memory MB: RAM over baseline ")] == " 100.5 "
+
+
+UNMEASURED = ("ndcg_drop_same_dim", "ndcg_drop_full_dim", "rounding_cosine_mean", "rounding_cosine_min")
+
+
+def test_what_was_not_measured_is_a_dash() -> None:
+    nothing: dict[str, Any] = dict.fromkeys(UNMEASURED)
+    bare = report(profile(**nothing), reference=None)
+    dashes = [attributes for attributes, text in Page(render_html(bare)).found("td") if text == "—"]
+    assert [attributes["data-key"] for attributes in dashes] == [""] * len(UNMEASURED)
+    assert render_markdown(bare).count(" — ") == len(UNMEASURED)
+    for text in (render_html(bare), render_markdown(bare), render_text(bare)):
+        assert "None" not in text
+
+
+def test_the_reference_table_shows_the_gain_or_a_dash() -> None:
+    after_only = report(reference=Reference("fp32", {"64": 0.4, "512": 0.5}, {"512": 0.45}))
+    table = markdown_tables(render_markdown(after_only))[2]
+    assert table[2:] == [[" 512 ", " 0.4500 ", " 0.5000 ", " +0.0500 "], [" 64 ", " — ", " 0.4000 ", " — "]]
+
+
+@pytest.mark.parametrize(
+    ("points", "front"),
+    [
+        ({"big": (900, 0.60), "mid": (400, 0.58), "worse": (500, 0.57), "small": (200, 0.50)},
+         ["small", "mid", "big"]),
+        ({"same size": (200, 0.50), "better": (200, 0.55)}, ["better"]),
+        ({"same score": (300, 0.50), "smaller": (200, 0.50)}, ["smaller"]),
+        ({"twin": (200, 0.50), "other twin": (200, 0.50)}, ["twin", "other twin"]),
+        ({}, []),
+    ],
+)  # fmt: skip
+def test_the_pareto_front_keeps_what_nothing_beats(
+    points: dict[str, tuple[int, float]], front: list[str]
+) -> None:
+    profiles = [profile(name, file_bytes=size, ndcg_at_10=score) for name, (size, score) in points.items()]
+    assert pareto_front(profiles) == front
+
+
+def test_only_the_front_is_labelled_in_the_plot_and_marked_in_the_lists() -> None:
+    best, beaten = profile("best"), profile("beaten", file_bytes=300_000_000, ndcg_at_10=0.4)
+    plot = render_html(report(best, beaten)).split("<svg")[1]
+    assert ">best<" in plot
+    assert ">beaten<" not in plot
+    markdown = render_markdown(report(best, beaten))
+    assert "- best: 198.4 MB, NDCG@10 0.5121 ◆\n- beaten: 300.0 MB, NDCG@10 0.4000\n" in markdown
+
+
+def test_the_latency_plot_has_a_row_per_profile_and_a_colour_per_length() -> None:
+    plot = render_html(report(profile("slow"), profile("unmeasured", latency_ms={}))).split("<svg")[2]
+    for label in ("slow", "unmeasured", "16 tokens", "256 tokens"):
+        assert f">{label}<" in plot
+
+
+def test_a_failing_profile_is_not_among_those_that_may_ship() -> None:
+    markdown = render_markdown(report(profile("good"), profile("bad", verdict="fail", reasons=["x 1"])))
+    section = markdown.split("## May ship")[1].split("##")[0]
+    assert "- good" in section
+    assert "bad" not in section
+
+
+@pytest.mark.parametrize("verdict", ["pass", "fail", "ungated"])
+def test_every_view_states_the_verdict(verdict: str) -> None:
+    shown = report(profile(verdict=verdict), verdict=verdict)
+    assert verdict in Page(render_html(shown)).found("h1")[0][1]
+    assert verdict in render_markdown(shown).splitlines()[0]
+    assert render_text(shown).startswith(verdict.upper())
+
+
+def test_the_context_is_whole_in_both_files() -> None:
+    markdown, html = render_markdown(report()), render_html(report())
+    for fact in (
+        "Example CPU",
+        "8 cores",
+        "1.29.0",
+        "ab" * 32,
+        "page cache warm",
+        "1,000,000 bytes",
+        "61.5 MB",
+    ):
+        assert fact in markdown
+        assert fact in html
+
+
+def test_the_terminal_table_fits_and_marks_what_fails_and_cannot_steer_the_terminal() -> None:
+    reason = "golden_cosine_min 0.8732 is below 0.9 (q4_0); worst text " + "long " * 40
+    failing = profile("embeddinggemma-with-a-long-name-q4_0-256d", verdict="fail", reasons=[reason])
+    text = render_text(report(profile(), failing))
+    assert max(map(len, text.splitlines())) <= 110
+    assert "0.8732!" in text
+    assert "0.8732 " in text
+    assert "\x1b" not in render_text(report(profile("red\x1b[31m")))
+
+
+@pytest.mark.parametrize("empty", [report(profiles=[]), report(profile(latency_ms={}))])
+def test_a_report_without_profiles_or_latencies_still_renders(empty: Report) -> None:
+    assert Page(render_html(empty)).found("h1")
+    assert render_markdown(empty)
+    assert render_text(empty)
+
+
+def test_two_renderings_are_the_same_bytes(tmp_path: Path) -> None:
+    for folder in (tmp_path / "a", tmp_path / "b"):
+        folder.mkdir()
+        write_views(report(), folder)
+    for name in ("report.md", "report.html"):
+        assert (tmp_path / "a" / name).read_bytes() == (tmp_path / "b" / name).read_bytes()
