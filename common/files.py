@@ -81,9 +81,11 @@ def whole_folder(final: Path) -> Iterator[Path]:
         if final.exists():
             final.rmdir()
         building.replace(final)
-    except BaseException:
+    except BaseException as error:
         shutil.rmtree(building, ignore_errors=True)
         remove_empty(new_parents)
+        if isinstance(error, OSError) and error.filename is None:
+            error.filename = str(final)  # a failed write does not say where; the message should
         raise
 
 

@@ -16,7 +16,7 @@ class Step(Protocol):
     """Reports one finished unit of a stage, with a word on it."""
 
     def __call__(self, note: str = "", amount: int = 1) -> None:
-        """Advance the stage by `amount`."""
+        """Advance the stage by `amount`; with amount 0, `note` is a remark on the way."""
 
 
 def silent(note: str = "", amount: int = 1) -> None:
@@ -24,7 +24,7 @@ def silent(note: str = "", amount: int = 1) -> None:
 
 
 class Display:
-    """Bars on a terminal, one plain line per finished stage elsewhere (a CI log)."""
+    """Bars on a terminal; elsewhere (a CI log) a plain line per finished stage and per remark on the way."""
 
     def __init__(self) -> None:
         self._console = Console(stderr=True)
@@ -57,6 +57,8 @@ class Display:
             nonlocal last
             last = note or last
             self._progress.update(task, advance=amount, note=last)
+            if note and not amount:
+                self._say(f"{name:<10} {note}")
 
         yield step
         self._finish(task, name, total, last, time.monotonic() - started)
@@ -68,6 +70,10 @@ class Display:
 
     def _finish(self, task: TaskID, name: str, total: int, note: str, seconds: float) -> None:
         self._progress.update(task, completed=total)
+        self._say(f"{name:<10} {total}/{total}  {seconds:6.1f} s  {note}")
+
+    def _say(self, line: str) -> None:
+        """A plain line where there are no bars."""
         if not self._live:
-            sys.stderr.write(f"{name:<10} {total}/{total}  {seconds:6.1f} s  {note}\n")
+            sys.stderr.write(f"{line}\n")
             sys.stderr.flush()

@@ -14,7 +14,7 @@ from pathlib import Path
 from common.errors import UserError
 from common.offline import silence_telemetry
 from export.session import usable_cores
-from pocketvec import BUNDLED_DATA, DEFAULT_GATES, STARTER_MODEL, commands
+from pocketvec import BUNDLED_DATA, DEFAULT_GATES, HERE, STARTER_MODEL, commands
 
 BAD_INPUT = 2
 INTERNAL_ERROR = 70
@@ -71,9 +71,22 @@ def build_parser() -> argparse.ArgumentParser:
 Subparsers = argparse._SubParsersAction
 
 
+class _Help(argparse.HelpFormatter):
+    """Shows defaults as one would type them, and the bundled files by name."""
+
+    def _get_help_string(self, action: argparse.Action) -> str:
+        default = action.default
+        if default in (None, (), False, argparse.SUPPRESS):
+            return action.help or ""
+        shown = ",".join(map(str, default)) if isinstance(default, tuple) else str(default)
+        if shown.startswith(str(HERE)):
+            shown = f"the bundled {Path(shown).name}"
+        return f"{action.help} (default: {shown})"
+
+
 def _command(subparsers: Subparsers, name: str, text: str) -> argparse.ArgumentParser:  # type: ignore[type-arg]
     parser: argparse.ArgumentParser = subparsers.add_parser(
-        name, help=text, description=text, formatter_class=argparse.ArgumentDefaultsHelpFormatter
+        name, help=text, description=text, formatter_class=_Help
     )
     parser.set_defaults(handler=getattr(commands, name))
     return parser
@@ -83,7 +96,9 @@ def _add_run(subparsers: Subparsers) -> None:  # type: ignore[type-arg]
     parser = _command(subparsers, "run", "train, merge, export, quantise, bench and gate in one go")
     parser.add_argument("--name", default="default", help="folder under --runs for everything that is made")
     parser.add_argument("--runs", type=Path, default=Path("runs"), help="where runs are kept")
-    parser.add_argument("--precisions", type=_words, default=("q8_0", "q4_0"), help="besides fp32")
+    parser.add_argument(
+        "--precisions", type=_words, default=("q8_0", "q4_0"), help="quantised profiles besides fp32"
+    )
     _add_training(parser)
     _add_measuring(parser)
 
@@ -98,14 +113,19 @@ def _add_train(subparsers: Subparsers) -> None:  # type: ignore[type-arg]
 def _add_training(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--model", default=str(STARTER_MODEL), help="hub id or Sentence Transformers folder")
     parser.add_argument("--data", type=Path, default=BUNDLED_DATA, help="JSONL of pairs, or a BEIR folder")
-    parser.add_argument("--dims", type=_integers, default=(), help="Matryoshka dimensions, comma-separated")
+    parser.add_argument(
+        "--dims",
+        type=_integers,
+        default=(),
+        help="Matryoshka dimensions, comma-separated (default: the width, and 768,512,256,128 below it)",
+    )
     parser.add_argument(
         "--recipe",
         choices=("auto", "starter", "embeddinggemma"),
         default="auto",
         help="default settings; auto takes starter for the bundled model",
     )
-    settings = parser.add_argument_group("settings that override the recipe's")
+    settings = parser.add_argument_group("settings in place of the recipe's (train/config.py)")
     settings.add_argument("--rank", type=int, default=None, help="LoRA rank")
     settings.add_argument("--alpha", type=int, default=None, help="LoRA alpha")
     settings.add_argument("--dropout", type=float, default=None, help="LoRA dropout")
@@ -113,12 +133,12 @@ def _add_training(parser: argparse.ArgumentParser) -> None:
     settings.add_argument(
         "--train-head", action=argparse.BooleanOptionalAction, default=None, help="tune the Dense layers too"
     )
-    settings.add_argument("--learning-rate", type=float, default=None)
-    settings.add_argument("--epochs", type=int, default=None)
+    settings.add_argument("--learning-rate", type=float, default=None, help="peak rate after warm-up")
+    settings.add_argument("--epochs", type=int, default=None, help="passes over the pairs, at most")
     settings.add_argument("--batch-size", type=int, default=None, help="pairs per step: the negatives")
     settings.add_argument("--mini-batch-size", type=int, default=None, help="pairs in memory at once")
     settings.add_argument("--dtype", default=None, help="auto, float32 or bfloat16")
-    settings.add_argument("--seed", type=int, default=None)
+    settings.add_argument("--seed", type=int, default=None, help="equal seeds give equal models")
     settings.add_argument("--report-to", default=None, help="tensorboard, wandb or none")
     parser.add_argument("--allow-worse", action="store_true", help="keep a model worse than its base")
 
@@ -127,7 +147,12 @@ def _add_export(subparsers: Subparsers) -> None:  # type: ignore[type-arg]
     parser = _command(subparsers, "export", "a model folder to fp32 artifacts, one per dimension")
     parser.add_argument("model", help="hub id or Sentence Transformers folder")
     parser.add_argument("--out", type=Path, required=True, help="folder that gets onnx-fp32-<dim>d folders")
-    parser.add_argument("--dims", type=_integers, default=(), help="dimensions, comma-separated")
+    parser.add_argument(
+        "--dims",
+        type=_integers,
+        default=(),
+        help="dimensions, comma-separated (default: the width, and 768,512,256,128 below it)",
+    )
     parser.add_argument("--precision", default="fp32", help="fp32; quantise afterwards")
 
 

@@ -128,13 +128,29 @@ def test_an_interrupted_training_continues_to_the_same_weights(
 
 
 def test_an_interrupted_training_refuses_other_settings(small_data: Path, tmp_path: Path) -> None:
+    steps = 0
+
+    def stop_in_second_epoch(note: str = "", amount: int = 1) -> None:
+        nonlocal steps
+        steps += amount
+        if steps == 4:
+            raise InterruptedTestError
+
+    with pytest.raises(InterruptedTestError):
+        run_training(job(small_data, tmp_path / "out"), stop_in_second_epoch)
+    with pytest.raises(UserError, match="another learning_rate"):
+        run_training(job(small_data, tmp_path / "out", learning_rate=1e-3), silent)
+
+
+def test_an_interruption_before_the_first_whole_epoch_leaves_nothing(
+    small_data: Path, tmp_path: Path
+) -> None:
     def stop(note: str = "", amount: int = 1) -> None:
         raise InterruptedTestError
 
     with pytest.raises(InterruptedTestError):
         run_training(job(small_data, tmp_path / "out"), stop)
-    with pytest.raises(UserError, match="another learning_rate"):
-        run_training(job(small_data, tmp_path / "out", learning_rate=1e-3), silent)
+    assert not list(tmp_path.iterdir())
 
 
 def test_a_half_written_epoch_is_never_continued_from(tmp_path: Path) -> None:

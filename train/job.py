@@ -84,13 +84,19 @@ def run_training(job: TrainJob, step: Step) -> Path:
     """
     ready = _prepare(job)
     from train.merge import merge_and_save
-    from train.tune import TuningPlace, tune
+    from train.tune import TuningPlace, last_whole_checkpoint, tune
 
     _claim_work(ready)
     window = effective_window(ready.model)
     evaluators = _evaluators(ready)
     before = {name: evaluator.by_dim(ready.model) for name, evaluator in evaluators.items()}
-    tuned = tune(ready.model, ready.data, ready.config, TuningPlace(job.work / "epochs", job.logs), step)
+    place = TuningPlace(job.work / "epochs", job.logs)
+    try:
+        tuned = tune(ready.model, ready.data, ready.config, place, step)
+    except BaseException:
+        if last_whole_checkpoint(place.work) is None:
+            shutil.rmtree(job.work)  # nothing to continue from
+        raise
     with whole_folder(job.out) as out:
         merged, proof = merge_and_save(tuned, ready.folder, window, _probes(ready), out)
         after = {name: evaluator.by_dim(merged) for name, evaluator in evaluators.items()}
