@@ -15,8 +15,17 @@ from typing import Any
 import numpy as np
 
 from bench.quality import Quality, measure_quality
-from bench.report import BYTES_PER_MB, Context, Latency, Memory, Profile, Reference, Report, Target
-from bench.report import REPORT_SCHEMA as SCHEMA
+from bench.report import (
+    BYTES_PER_MB,
+    REPORT_SCHEMA,
+    Context,
+    Latency,
+    Memory,
+    Profile,
+    Reference,
+    Report,
+    Target,
+)
 from common.errors import UserError
 from common.progress import Step
 from common.prompts import choose_query_prompt
@@ -43,7 +52,7 @@ class BenchConfig:
 
     def __post_init__(self) -> None:
         if self.runs < MIN_RUNS:
-            raise UserError(f"runs {self.runs}: at least {MIN_RUNS}; fewer say nothing about the tail")
+            raise UserError(f"bench-runs {self.runs}: at least {MIN_RUNS}; fewer say nothing about the tail")
         if not self.lengths or min(self.lengths) < 1:
             raise UserError(f"lengths {self.lengths}: at least one, each 1 token or more")
         if not Path("/proc/self/clear_refs").exists():
@@ -56,7 +65,6 @@ def measure_profile(
     artifact: Artifact, data: RetrievalSet, reference: Reference | None, config: BenchConfig
 ) -> Profile:
     """All measurements of one artifact, ungated."""
-    _check_lengths(artifact.manifest, config)
     cost = run_probe(artifact.path, config)
     embedder = Embedder(artifact, config.threads)
     quality = measure_quality(embedder, data, config.prompt_name)
@@ -76,6 +84,13 @@ def run_probe(folder: Path, config: BenchConfig) -> dict[str, Any]:
     if figures["heavy_modules"]:
         raise RuntimeError(f"the measuring process imported {figures['heavy_modules']}")
     return figures
+
+
+def check_artifacts(artifacts: list[Artifact], config: BenchConfig) -> None:
+    """Raise UserError for artifacts that do not belong in one report, or a length beyond their limit."""
+    _same_model(artifacts)
+    for artifact in artifacts:
+        _check_lengths(artifact.manifest, config)
 
 
 def _check_lengths(manifest: Manifest, config: BenchConfig) -> None:
@@ -136,12 +151,12 @@ def measure_all(
     step: Step,
 ) -> Report:
     """Measure every artifact in turn, nothing beside it, into an ungated report."""
-    _same_model(artifacts)
+    check_artifacts(artifacts, config)
     profiles = []
     for artifact in artifacts:
         profiles.append(measure_profile(artifact, data, reference, config))
         step(artifact.manifest.name)
-    return Report(SCHEMA, _context(artifacts[0], data, config), "ungated", reference, profiles)
+    return Report(REPORT_SCHEMA, _context(artifacts[0], data, config), "ungated", reference, profiles)
 
 
 def _same_model(artifacts: list[Artifact]) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from bench.report import Reference
 from common.dims import check_dim
 from common.errors import missing_extra
@@ -28,4 +30,5 @@ def score_reference(
     query_prompt = choose_query_prompt(source.model.prompts, prompt_name)
     evaluator = MatryoshkaEvaluator(data, sorted({*dims, source.full_dim}), query_prompt)
     scores = evaluator.by_dim(source.model)
-    return Reference(f"fp32 PyTorch, {source.folder.name} scored beside the artifacts", scores)
+    name = source.folder.resolve().name if Path(model_name).is_dir() else model_name
+    return Reference(f"fp32 PyTorch, {name} scored beside the artifacts", scores)

@@ -24,8 +24,6 @@ from bench.plots import latency_svg, size_svg
 from bench.report import Report
 from common.files import write_text
 
-__all__ = ["pareto_front", "render_html", "render_markdown", "render_text", "write_views"]
-
 FAIL_MARK, PASS_MARK, FRONT_MARK = "✗", "✓", "◆"
 FRONT_SUFFIX = f" {FRONT_MARK}"
 FRONT_NOTE = f"{FRONT_MARK} on the Pareto front of size against NDCG@10 over all measured profiles."

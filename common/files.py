@@ -104,7 +104,7 @@ def naming_full_disk(place: Path, *kinds: type[Exception]) -> Iterator[None]:
     except kinds as error:
         if not any(mark in str(error) for mark in FULL_DISK_MARKS):
             raise
-        raise UserError(f"{place}: no space left on device") from None
+        raise UserError(f"{place}: cannot be written, the disk is full or a size limit reached") from None
 
 
 def refuse_existing(path: Path) -> None:

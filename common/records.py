@@ -11,6 +11,8 @@ from common.errors import UserError
 
 T = TypeVar("T")
 
+MAX_NUMBER = 1e300
+
 
 def from_dict(cls: type[T], data: Any, place: str) -> T:
     """Build dataclass `cls` from a mapping, nested dataclasses included.
@@ -46,7 +48,10 @@ def _convert(hint: Any, value: Any, place: str) -> Any:
         items = _expect(value, (dict,), place).items()
         return {key: _convert(arguments[1], item, f"{place}.{key}") for key, item in items}
     if hint is float:
-        return float(_expect(value, (int, float), place))
+        number = _expect(value, (int, float), place)
+        if abs(number) > MAX_NUMBER:
+            raise UserError(f"{place}: {str(number)[:20]}... is beyond any measurement")
+        return float(number)
     return _expect(value, (hint,), place)
 
 

@@ -56,7 +56,7 @@ def read_retrieval_set(folder: Path, split: str) -> RetrievalSet:
     texts = {identifier: text_field(row, "text", at) for at, identifier, row in _identified(queries_file)}
     qrels = _qrels(qrels_file, set(texts), {document.id for document in documents})
     return RetrievalSet(
-        name=folder.name,
+        name=folder.resolve().name,
         split=split,
         sha256=sha256_files([corpus_file, queries_file, qrels_file]),
         documents=documents,

@@ -15,7 +15,15 @@ from pathlib import Path
 from common.errors import UserError
 from common.files import read_json, sha256_file, whole_folder, write_json
 from common.records import from_dict
-from export.manifest import MANIFEST_NAME, MANIFEST_SCHEMA, MODEL_NAME, FileEntry, Manifest
+from export.manifest import (
+    GOLDEN_NAME,
+    MANIFEST_NAME,
+    MANIFEST_SCHEMA,
+    MODEL_NAME,
+    TOKENIZER_NAME,
+    FileEntry,
+    Manifest,
+)
 
 
 @dataclass(frozen=True)
@@ -51,8 +59,9 @@ def open_artifact(path: Path, verify: bool = True) -> Artifact:
     if found != MANIFEST_SCHEMA:
         raise UserError(f"{manifest_path}: schema '{found}' is not '{MANIFEST_SCHEMA}'")
     manifest = from_dict(Manifest, raw, str(manifest_path))
-    if MODEL_NAME not in manifest.files:
-        raise UserError(f"{manifest_path}: its file table lacks {MODEL_NAME}")
+    for name in (MODEL_NAME, TOKENIZER_NAME, GOLDEN_NAME):
+        if name not in manifest.files:
+            raise UserError(f"{manifest_path}: its file table lacks {name}")
     if verify:
         for name, entry in manifest.files.items():
             _check_file(path / name, entry)

@@ -1,4 +1,4 @@
-"""The one function that opens an artifact and embeds text; every measurement goes through it."""
+"""The one way to open an artifact and embed text; every measurement goes through it."""
 
 from __future__ import annotations
 

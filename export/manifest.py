@@ -41,9 +41,9 @@ class FileEntry:
 class ModelIdentity:
     """Where the weights came from.
 
-    `base` is the hub id or folder name that was tuned; `checkpoint_sha256` covers every weight file
-    of the exported folder; `data` names the training data and its hash, or is None for an untuned
-    model.
+    `base` is the hub id or folder name that was tuned; `checkpoint_sha256` covers every safetensors and
+    JSON file of the exported folder; `data` names the training data and its hash, or is None for an
+    untuned model.
     """
 
     name: str
@@ -56,7 +56,7 @@ class ModelIdentity:
 
 @dataclass(frozen=True)
 class TokenizerSpec:
-    """How text becomes ids: the file's hash, special ids, padding side and table size."""
+    """How text becomes ids: file hash, padding id and side, rows of the embedding table, lower-casing."""
 
     sha256: str
     pad_id: int

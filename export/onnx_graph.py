@@ -101,4 +101,5 @@ def save_graph(model: onnx.ModelProto, path: Path) -> None:
         location=f"{path.name}.data",
         size_threshold=EXTERNAL_FROM_BYTES,
     )
+    path.with_name(f"{path.name}.data").chmod(path.stat().st_mode)  # onnx makes it private
     onnx.checker.check_model(str(path))

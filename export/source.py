@@ -68,6 +68,8 @@ def open_source(name: str) -> Source:
     folder, revision = resolve_model(name)
     model = load_sentence_transformer(folder, device="cpu")
     _check_window(folder, model)
+    if not getattr(model.tokenizer, "is_fast", False):
+        raise UserError(f"{folder}: its tokenizer has no tokenizer.json form, which phones and bench need")
     transformer, pooling, layers = split_modules(model)
     return Source(
         name=name,

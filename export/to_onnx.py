@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from common.dims import check_dim
-from common.files import refuse_existing, sha256_file, write_text
+from common.files import refuse_existing, remove_empty, sha256_file, write_text
 from export.artifact import write_manifest, writing_artifact
 from export.golden import GoldenText, make_golden, write_golden
 from export.head import fold_head
@@ -54,6 +54,7 @@ def export_onnx(
     golden = make_golden(source)
     step("golden vectors")
     folders: list[Path] = []
+    new_parents = [parent for parent in (out, *out.parents) if not parent.exists()]
     try:
         for dim in dims:
             folders.append(_write_profile(source, trunk, golden, dim, out))
@@ -61,6 +62,7 @@ def export_onnx(
     except BaseException:
         for folder in folders:
             shutil.rmtree(folder)  # all of them or none: the next start finds no output in its way
+        remove_empty(new_parents)
         raise
     return folders
 
@@ -123,7 +125,7 @@ def _manifest(source: Source, dim: int, folder: Path) -> Manifest:
 
 
 def _identity(source: Source, info: CheckpointInfo | None) -> ModelIdentity:
-    name = source.folder.name if Path(source.name).is_dir() else source.name
+    name = source.folder.resolve().name if Path(source.name).is_dir() else source.name
     return ModelIdentity(
         name=name,
         architecture=type(source.backbone).__name__,

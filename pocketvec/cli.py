@@ -138,7 +138,9 @@ def _add_training(parser: argparse.ArgumentParser) -> None:
     settings.add_argument("--batch-size", type=int, default=None, help="pairs per step: the negatives")
     settings.add_argument("--mini-batch-size", type=int, default=None, help="pairs in memory at once")
     settings.add_argument("--dtype", default=None, help="auto, float32 or bfloat16")
-    settings.add_argument("--seed", type=int, default=None, help="equal seeds give equal models")
+    settings.add_argument(
+        "--seed", type=int, default=None, help="equal seeds give equal models on one machine"
+    )
     settings.add_argument("--report-to", default=None, help="tensorboard, wandb or none")
     parser.add_argument("--allow-worse", action="store_true", help="keep a model worse than its base")
 

@@ -33,14 +33,14 @@ def run(given: argparse.Namespace) -> int:
     """The whole pipeline; the last line of stdout is the verdict as JSON."""
     from bench.gate import read_gates
     from pocketvec.pipeline import Plan, run_pipeline
-    from quantize.quantize import parse_precision
+    from quantize.quantize import parse_precisions
 
     plan = Plan(
         folder=given.runs / given.name,
         model=given.model,
         data=given.data,
         train=train_config(given),
-        precisions=tuple(parse_precision(name) for name in given.precisions),
+        precisions=parse_precisions(given.precisions),
         bench=bench_config(given),
         gates=read_gates(given.gates),
         allow_worse=given.allow_worse,
@@ -64,7 +64,7 @@ def train(given: argparse.Namespace) -> int:
 
 
 def train_config(given: argparse.Namespace) -> TrainConfig:
-    """The recipe with the settings given on the command line in its place."""
+    """The recipe, with what the command line sets in place of its values."""
     from train.config import STARTER_RECIPE, TrainConfig, parse_targets
 
     is_starter = given.recipe == "starter" or (
@@ -125,7 +125,7 @@ def quantize(given: argparse.Namespace) -> int:
 def bench(given: argparse.Namespace) -> int:
     """Measure, gate, write the report; exit 1 when a profile fails."""
     from bench.gate import apply_gates, read_gates
-    from bench.measure import carried_reference, measure_all
+    from bench.measure import carried_reference, check_artifacts, measure_all
     from bench.render import write_views
     from bench.report import write_report
     from common.files import whole_folder
@@ -136,6 +136,7 @@ def bench(given: argparse.Namespace) -> int:
     refuse_existing(given.out)
     data = read_retrieval_set(given.data, given.split)
     artifacts = [open_artifact(path) for path in given.artifacts]
+    check_artifacts(artifacts, config)
     if given.reference is None:
         reference = carried_reference(artifacts[0], data, config.prompt_name)
     else:
@@ -179,7 +180,7 @@ def inspect(given: argparse.Namespace) -> int:
 
 def _conclude(report: Report, folder: Path) -> int:
     """Print the verdict as the last line of stdout, as JSON."""
-    from bench.render import pareto_front
+    from bench.pareto import pareto_front
 
     passed = [profile.name for profile in report.profiles if profile.verdict == "pass"]
     verdict = {

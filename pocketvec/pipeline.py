@@ -93,22 +93,31 @@ def _claimed(folder: Path, claim: dict[str, Any]) -> Iterator[None]:
     """Hold the run folder for one training; remove it when nothing worth keeping came of it."""
     path = folder / RUN_NAME
     new_folders = [folder, *(parent for parent in folder.parents if not parent.exists())]
-    if not path.is_file():
-        if folder.exists() and any(folder.iterdir()):
-            raise UserError(f"{folder}: already exists and is not a run; choose another --name")
-        folder.mkdir(parents=True, exist_ok=True)
-        write_json(path, claim)
-    elif (found := read_json(path)) != claim:
-        raise UserError(
-            f"{folder}: already holds another run (different {changed_settings(found, claim)}); "
-            "choose another --name or remove it"
-        )
     try:
+        if not path.is_file():
+            if folder.exists() and any(folder.iterdir()):
+                raise UserError(f"{folder}: already exists and is not a run; choose another --name")
+            folder.mkdir(parents=True, exist_ok=True)
+            write_json(path, claim)
+        elif (found := read_json(path)) != claim:
+            raise UserError(
+                f"{folder}: already holds another run (different {changed_settings(found, claim)}); "
+                "choose another --name or remove it"
+            )
         yield
     finally:
-        if {entry.name for entry in folder.iterdir()} == {RUN_NAME}:
-            path.unlink()
+        if folder.is_dir() and {entry.name for entry in folder.iterdir()} <= {RUN_NAME}:
+            path.unlink(missing_ok=True)
             remove_empty(new_folders)
+
+
+def _check_model(plan: Plan) -> None:
+    """Raise UserError for a model that could be tuned but not exported or measured as planned."""
+    from export.source import open_source
+
+    limit = open_source(plan.model).max_tokens
+    if max(plan.bench.lengths) > limit:
+        raise UserError(f"length {max(plan.bench.lengths)}: {plan.model} takes at most {limit} tokens")
 
 
 def _train(plan: Plan, data: TrainingData, display: Display) -> list[int]:
@@ -116,6 +125,7 @@ def _train(plan: Plan, data: TrainingData, display: Display) -> list[int]:
     if plan.checkpoint.is_dir():
         display.done("train", "done before")
     else:
+        _check_model(plan)
         job = TrainJob(plan.model, plan.data, plan.checkpoint, plan.train, plan.allow_worse)
         with display.stage("train", plan.train.steps(len(data.pairs))) as step:
             run_training(job, step)
@@ -154,9 +164,10 @@ def _bench(plan: Plan, dims: list[int], display: Display) -> Report:
     artifacts = [open_artifact(path) for path in paths]
     subject = _subject(plan, artifacts)
     path = plan.folder / MEASURED_NAME
-    if path.is_file() and (kept := read_json(path)).get("subject") == subject:
+    kept = read_json(path) if path.is_file() else None
+    if isinstance(kept, dict) and kept.get("subject") == subject:
         display.done("bench", "done before")
-        return parse_report(kept["report"], str(path))
+        return parse_report(kept.get("report"), str(path))
     data = read_retrieval_set(plan.data, "test")
     with display.stage("bench", len(artifacts)) as step:
         reference = carried_reference(artifacts[0], data, plan.bench.prompt_name)

@@ -66,13 +66,12 @@ def encode_weight(weight: Weight, codec: Codec) -> EncodedWeight:
     return EncodedWeight(encode_rows(weight.matrix / scales, codec, weight.name), scales)
 
 
-def quantize_graph(model: onnx.ModelProto, codec: Codec) -> int:
-    """Quantise every large weight of `model` in place; returns how many.
+def quantize_graph(model: onnx.ModelProto, codec: Codec) -> None:
+    """Quantise every large weight of `model` in place.
 
     Raises UserError when a large float32 matrix is left over, naming it.
     """
-    weights = find_weights(model)
-    for weight in weights:
+    for weight in find_weights(model):
         encoded = encode_weight(weight, codec)
         if encoded.column_scales is not None:
             _scale_input(model.graph, weight.node, encoded.column_scales)
@@ -81,7 +80,6 @@ def quantize_graph(model: onnx.ModelProto, codec: Codec) -> int:
     if not any(entry.domain == DOMAIN for entry in model.opset_import):
         model.opset_import.append(helper.make_opsetid(DOMAIN, 1))
     _refuse_large_float(model)
-    return len(weights)
 
 
 def round_graph(model: onnx.ModelProto, codec: Codec) -> None:

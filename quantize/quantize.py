@@ -67,6 +67,14 @@ def open_fp32(path: Path) -> Artifact:
     return artifact
 
 
+def parse_precisions(names: tuple[str, ...]) -> tuple[str, ...]:
+    """Several precisions. Raises UserError for one unknown or given twice."""
+    for name in names:
+        if names.count(parse_precision(name)) > 1:
+            raise UserError(f"precision '{name}': given twice")
+    return names
+
+
 def quantize_artifact(parent: Path, precision: str, out: Path) -> Path:
     """Quantise the fp32 artifact `parent` into folder `out`, which must not exist.
 

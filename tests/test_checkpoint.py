@@ -149,6 +149,18 @@ def test_the_hash_of_a_model_changes_with_any_weight_or_configuration(tmp_path: 
     assert len(hashes) == len(names) + 1
 
 
+def test_a_model_without_a_transformer_is_refused_by_its_first_module(offline: None, tmp_path: Path) -> None:
+    from sentence_transformers import SentenceTransformer
+    from sentence_transformers.sentence_transformer.modules import StaticEmbedding
+    from tokenizers import Tokenizer
+
+    tokenizer = Tokenizer.from_file(str(STARTER / "tokenizer.json"))
+    model = SentenceTransformer(modules=[StaticEmbedding(tokenizer, embedding_dim=8)], device="cpu")
+    model.save_pretrained(str(tmp_path / "static"), create_model_card=False)
+    with pytest.raises(UserError, match="its first module is StaticEmbedding"):
+        load_sentence_transformer(tmp_path / "static")
+
+
 def test_the_starter_model_loads_in_float32_for_inference(offline: None) -> None:
     model = load_sentence_transformer(STARTER)
     assert not model.training

@@ -200,6 +200,24 @@ def test_quantize_checks_every_artifact_before_it_writes_one(
     assert not (tmp_path / "out").exists()
 
 
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--precisions", "q4_0,q4_0"], "precision 'q4_0': given twice"),
+        (["--lengths", "4096"], "length 4096: "),
+        (["--seed", "-1"], "seed -1: must be at least 0"),
+        (["--targets", "query"], "target 'query': the model has no such projection"),
+        (["--prompt", "nope"], "prompt 'nope': the model has no such prompt"),
+    ],
+)
+def test_run_refuses_what_could_only_fail_later(
+    tmp_path: Path, small_data: Path, capsys: pytest.CaptureFixture[str], options: list[str], message: str
+) -> None:
+    command = ["run", "--data", str(small_data), "--runs", str(tmp_path / "runs"), *options]
+    assert message in refused(command, capsys)
+    assert not (tmp_path / "runs").exists()
+
+
 @pytest.mark.parametrize("command", ["", "run", "train", "export", "quantize", "bench", "gate", "inspect"])
 def test_help_is_there_and_does_not_load_torch(command: str) -> None:
     code = "import sys; from pocketvec.cli import main\ntry: main(sys.argv[1:])\nfinally: "

@@ -37,6 +37,7 @@ def test_fp16_is_refused_with_the_reason_and_what_to_use(dtype: str) -> None:
         ("dtype", "int8", "dtype 'int8': must be one of auto, float32, bfloat16"),
         ("report_to", "email", "report-to 'email': must be one of none, tensorboard, wandb"),
         ("rank", 0, "rank 0: must be at least 1"),
+        ("seed", -1, "seed -1: must be at least 0 and below 2**32"),
         ("alpha", 0, "alpha 0: must be at least 1"),
         ("epochs", 0, "epochs 0: must be at least 1"),
         ("mini_batch_size", 0, "mini-batch-size 0: must be at least 1"),

@@ -1,10 +1,12 @@
 """The exported fp32 graph against SentenceTransformer.encode: the same vectors, however texts are batched."""
 
+import dataclasses
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from export.artifact import Artifact, open_artifact
 from export.embedder import Embedder
 from export.golden import golden_parity, row_cosines
 from export.source import Source
@@ -92,3 +94,14 @@ def test_words_beyond_the_sliding_window_still_reach_the_vector(embedder: Embedd
     near = text_of(4 * WINDOW)
     far = near.rsplit(" ", 1)[0] + " zebra"
     assert row_cosines(embedder.embed([near]), embedder.embed([far]))[0] < 0.99999
+
+
+def test_a_tokenizer_that_pads_left_gives_the_same_vectors(artifacts: Path) -> None:
+    artifact = open_artifact(artifacts / "onnx-fp32-128d")
+    spec = dataclasses.replace(artifact.manifest.tokenizer, padding_side="left")
+    left = Embedder(Artifact(artifact.path, dataclasses.replace(artifact.manifest, tokenizer=spec)))
+    texts = [text_of(tokens, tokens) for tokens in (1, 7, 90, 200)]
+    batch = left.tokenizer.batch([left.tokenizer.ids(text) for text in texts])
+    assert batch.attention_mask[0, 0] == 0
+    assert batch.attention_mask[0, -1] == 1
+    assert np.abs(left.embed(texts) - Embedder(artifact).embed(texts)).max() < 1e-5

@@ -10,7 +10,8 @@ from typing import Any
 
 import pytest
 
-from bench.render import pareto_front, render_html, render_markdown, render_text, write_views
+from bench.pareto import pareto_front
+from bench.render import render_html, render_markdown, render_text, write_views
 from bench.report import Context, Latency, Memory, Profile, Reference, Report, Target
 
 VOID = {"meta", "br", "hr", "img", "link", "input"}

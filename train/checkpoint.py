@@ -92,12 +92,12 @@ def _download(name: str) -> tuple[Path, str]:
     silence_telemetry()
     try:
         from huggingface_hub import snapshot_download
-        from huggingface_hub.errors import HfHubHTTPError
+        from huggingface_hub.errors import HfHubHTTPError, HTTPError  # type: ignore[attr-defined]
     except ImportError:
         raise missing_extra("train", "huggingface_hub") from None
     try:
         folder = Path(snapshot_download(name, ignore_patterns=["*.bin", "*.onnx*", "*.h5", "*.msgpack"]))
-    except (HfHubHTTPError, OSError, ValueError) as error:
+    except (HfHubHTTPError, HTTPError, OSError, ValueError) as error:
         reason = str(error).strip().split("\n")[0]
         raise UserError(
             f"model '{name}': no such folder, and the Hugging Face hub did not give it ({reason}); "
@@ -141,6 +141,9 @@ def load_sentence_transformer(folder: Path, device: str | None = None) -> Senten
         )
     except (OSError, ValueError, KeyError, TypeError, RuntimeError, ImportError, SafetensorError) as error:
         raise UserError(f"{folder}: cannot be loaded as a Sentence Transformers model ({error})") from None
+    if not hasattr(model[0], "model"):
+        kind = type(model[0]).__name__
+        raise UserError(f"{folder}: its first module is {kind}; only a Transformer can be used")
     _refuse_missing_weights(folder, model)
     return model.eval()
 
@@ -186,6 +189,6 @@ def check_targets(model: SentenceTransformer, targets: tuple[str, ...]) -> None:
 
 
 def weights_sha256(folder: Path) -> str:
-    """One hash over every weight file, configuration and tokenizer file of a model folder."""
+    """One hash over every safetensors and JSON file of a model folder: weights, settings, tokenizer."""
     found = {path for pattern in ("*.safetensors", "*.json") for path in folder.rglob(pattern)}
     return sha256_files(sorted(path for path in found if path.name != CHECKPOINT_NAME))

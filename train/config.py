@@ -73,6 +73,7 @@ class TrainConfig:
         _require(self.report_to in REPORTERS, "report-to", self.report_to, f"one of {', '.join(REPORTERS)}")
         for name in ("rank", "alpha", "epochs", "mini_batch_size", "patience"):
             _require(getattr(self, name) >= 1, name.replace("_", "-"), getattr(self, name), "at least 1")
+        _require(0 <= self.seed < 2**32, "seed", self.seed, "at least 0 and below 2**32")
         _require(self.batch_size >= 2, "batch-size", self.batch_size, "at least 2, for in-batch negatives")
         _require(0 <= self.warmup_ratio < 1, "warmup-ratio", self.warmup_ratio, "at least 0 and below 1")
         _require(self.weight_decay >= 0, "weight-decay", self.weight_decay, "at least 0")

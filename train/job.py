@@ -83,30 +83,39 @@ def run_training(job: TrainJob, step: Step) -> Path:
     model that retrieves worse than its base, unless the job allows that.
     """
     ready = _prepare(job)
-    from train.merge import merge_and_save
+    from train.merge import MergeError, merge_and_save
     from train.tune import TuningPlace, last_whole_checkpoint, tune
 
     _claim_work(ready)
-    window = effective_window(ready.model)
-    evaluators = _evaluators(ready)
-    before = {name: evaluator.by_dim(ready.model) for name, evaluator in evaluators.items()}
     place = TuningPlace(job.work / "epochs", job.logs)
     try:
+        window = effective_window(ready.model)
+        evaluators = _evaluators(ready)
+        before = {name: evaluator.by_dim(ready.model) for name, evaluator in evaluators.items()}
         tuned = tune(ready.model, ready.data, ready.config, place, step)
     except BaseException:
-        if last_whole_checkpoint(place.work) is None:
-            shutil.rmtree(job.work)  # nothing to continue from
+        if last_whole_checkpoint(place.epochs) is None:
+            _discard(job)  # nothing to continue from
         raise
-    with whole_folder(job.out) as out:
-        merged, proof = merge_and_save(tuned, ready.folder, window, _probes(ready), out)
-        after = {name: evaluator.by_dim(merged) for name, evaluator in evaluators.items()}
-        if not job.allow_worse and is_worse(before["dev"], after["dev"]):
-            shutil.rmtree(job.work)
-            raise worse_than_base(before["dev"], after["dev"])
-        info = _info(ready, dict(merged.prompts), before, after, proof)
-        write_json(out / CHECKPOINT_NAME, dataclasses.asdict(info))
+    try:
+        with whole_folder(job.out) as out:
+            merged, proof = merge_and_save(tuned, ready.folder, window, _probes(ready), out)
+            after = {name: evaluator.by_dim(merged) for name, evaluator in evaluators.items()}
+            if not job.allow_worse and is_worse(before["dev"], after["dev"]):
+                raise worse_than_base(before["dev"], after["dev"])
+            info = _info(ready, dict(merged.prompts), before, after, proof)
+            write_json(out / CHECKPOINT_NAME, dataclasses.asdict(info))
+    except MergeError:
+        _discard(job)  # continuing from these epochs would end here again
+        raise
     shutil.rmtree(job.work)
     return job.out
+
+
+def _discard(job: TrainJob) -> None:
+    """Remove what training left besides its result."""
+    shutil.rmtree(job.work, ignore_errors=True)
+    shutil.rmtree(job.logs, ignore_errors=True)
 
 
 def _prepare(job: TrainJob) -> Prepared:
@@ -143,8 +152,10 @@ def is_worse(before: dict[str, float], after: dict[str, float]) -> bool:
 
 def worse_than_base(before: dict[str, float], after: dict[str, float]) -> UserError:
     """The refusal of a model worse than its base, with both numbers."""
+    from train.merge import MergeError
+
     was, now = sum(before.values()) / len(before), sum(after.values()) / len(after)
-    return UserError(
+    return MergeError(
         f"tuning lowered dev NDCG@10 from {was:.4f} to {now:.4f} (mean over dimensions); nothing was "
         "kept; tune less or on other data, or pass --allow-worse"
     )
@@ -156,8 +167,10 @@ def training_claim(model: Path, data: TrainingData, config: TrainConfig) -> dict
     return {"model": weights_sha256(model), "data": data.sha256, **splits, **config.settings()}
 
 
-def changed_settings(found: dict[str, Any], wanted: dict[str, Any]) -> str:
+def changed_settings(found: Any, wanted: dict[str, Any]) -> str:
     """Names of the settings that differ between two claims, for a message."""
+    if not isinstance(found, dict):
+        return "everything: its record is not a table"
     return ", ".join(sorted(n for n in {*found, *wanted} if found.get(n) != wanted.get(n)))
 
 
@@ -196,7 +209,7 @@ def _info(
     hashes = {f"{name}_sha256": split.sha256 for name, split in splits.items()}
     return CheckpointInfo(
         schema=CHECKPOINT_SCHEMA,
-        base=ready.folder.name if Path(ready.job.model).is_dir() else ready.job.model,
+        base=ready.folder.resolve().name if Path(ready.job.model).is_dir() else ready.job.model,
         base_revision=ready.revision,
         seed=ready.config.seed,
         data={"name": ready.data.name, "sha256": ready.data.sha256, "pairs": str(len(ready.data.pairs))},

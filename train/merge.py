@@ -20,6 +20,10 @@ MERGE_LIMIT = 1e-4
 """Largest difference of any embedding component allowed between adapter and merged weights."""
 
 
+class MergeError(UserError):
+    """The tuned weights cannot be merged; training again with the same settings would not help."""
+
+
 @dataclass(frozen=True)
 class MergeProof:
     """What the merge was held to: the largest component difference, and the window after a reload."""
@@ -37,7 +41,7 @@ def merge_and_save(
 ) -> tuple[SentenceTransformer, MergeProof]:
     """Merge the attached adapter, save to `out`, reload it, and compare on `probes` (prompt, text).
 
-    `out` becomes an ordinary Sentence Transformers folder. Returns the reloaded model. Raises UserError when
+    `out` becomes an ordinary Sentence Transformers folder. Returns the reloaded model. Raises MergeError when
     an embedding moved by more than MERGE_LIMIT or the sliding window changed.
     """
     attached = encode_prompted(tuned, probes)
@@ -50,12 +54,12 @@ def merge_and_save(
     merged = encode_prompted(reloaded, probes)
     difference = float(np.abs(attached - merged).max())
     if not difference <= MERGE_LIMIT:
-        raise UserError(
+        raise MergeError(
             f"merging the adapter moved an embedding by {difference:.2e}; the limit is {MERGE_LIMIT:.0e}"
         )
     window = effective_window(reloaded)
     if window != base_window:
-        raise UserError(
+        raise MergeError(
             f"merged checkpoint: the sliding window is {window} after saving, {base_window} in the base; "
             "this transformers version rewrites it (5.x keeps it)"
         )
@@ -69,7 +73,10 @@ def unwrap_adapters(model: SentenceTransformer) -> None:
     if not adapted:
         raise RuntimeError("the model carries no adapter to merge")
     for name, layer in adapted:
-        layer.merge(safe_merge=True)
+        try:
+            layer.merge(safe_merge=True)
+        except ValueError as error:  # peft found NaN
+            raise MergeError(f"layer '{name}': {error}; tune with a lower learning rate") from None
         parent, _, attribute = name.rpartition(".")
         setattr(backbone.get_submodule(parent), attribute, layer.get_base_layer())
     backbone._hf_peft_config_loaded = False

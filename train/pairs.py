@@ -49,13 +49,13 @@ def read_training_data(path: Path, seed: int) -> TrainingData:
         hashed = [pairs_file] if pairs_file.is_file() else [path / name for name in QRELS_SOURCES]
         splits = {s: read_retrieval_set(path, s) for s in ("dev", "test") if _has_split(path, s)}
         if "dev" in splits:
-            return TrainingData(path.name, sha256_files(hashed), tuple(pairs), splits)
+            return TrainingData(path.resolve().name, sha256_files(hashed), tuple(pairs), splits)
     else:
         pairs, hashed, splits = read_pairs(path), [path], {}
     sha256 = sha256_files(hashed)
     kept, dev = hold_out(pairs, seed, sha256)
     return TrainingData(
-        path.name if path.is_dir() else path.stem, sha256, tuple(kept), {"dev": dev, **splits}
+        path.resolve().name if path.is_dir() else path.stem, sha256, tuple(kept), {"dev": dev, **splits}
     )
 
 

@@ -49,7 +49,7 @@ BEST_TOLERANCE = 1e-3
 class TuningPlace:
     """Where tuning keeps its epochs' checkpoints, and where a reporter writes."""
 
-    work: Path
+    epochs: Path
     logs: Path
 
 
@@ -61,14 +61,13 @@ def tune(
     A run that finds epochs of an earlier one continues from the last. `step` is called once per optimiser
     step.
     """
-    work = place.work
     set_seed(config.seed)
     attach_adapter(model, config)
     query_prompt = choose_query_prompt(model.prompts, config.prompt_name)
     evaluator = MatryoshkaEvaluator(data.splits["dev"], config.dims, query_prompt)
     trainer = SentenceTransformerTrainer(
         model=model,
-        args=_arguments(config, work),
+        args=_arguments(config, place.epochs),
         train_dataset=_dataset(query_prompt, model, data.pairs),
         loss=_loss(model, config),
         evaluator=evaluator,
@@ -78,8 +77,8 @@ def tune(
     with warnings.catch_warnings():
         # peft says that it stores a tuned embedding table whole, which is what continuing needs
         warnings.filterwarnings("ignore", message=".*save_embedding_layers.*")
-        with naming_full_disk(work, SafetensorError, RuntimeError):
-            trainer.train(resume_from_checkpoint=last_whole_checkpoint(work))
+        with naming_full_disk(place.epochs, SafetensorError, RuntimeError):
+            trainer.train(resume_from_checkpoint=last_whole_checkpoint(place.epochs))
     _check_best(trainer, evaluator)
     remove_autocast(trainer.accelerator, model)
     return model.eval()
@@ -136,10 +135,13 @@ def _loss(model: SentenceTransformer, config: TrainConfig) -> MatryoshkaLoss:
 
 
 def _dataset(query_prompt: str, model: SentenceTransformer, pairs: tuple[Pair, ...]) -> Dataset:
-    """Columns query, positive[, negative], each text behind the model's own prompt, titles in place."""
+    """Columns query, positive[, negative], each text behind the model's own prompt, titles in place.
+
+    With negatives, which have no title, titles are left out: they would tell the two apart.
+    """
     document_prompt = default_document_prompt(model.prompts)
 
-    titled = pairs[0].negative is None  # a negative has no title: titles would tell the two apart
+    titled = pairs[0].negative is None
 
     def passage(text: str, title: str | None) -> str:
         return "".join(split_document(document_prompt, Document("", text, title if titled else None)))
@@ -167,7 +169,7 @@ def check_dtype(config: TrainConfig) -> None:
 def _arguments(config: TrainConfig, work: Path) -> SentenceTransformerTrainingArguments:
     on_gpu = torch.cuda.is_available()
     return SentenceTransformerTrainingArguments(
-        output_dir=str(work),
+        output_dir=str(work.resolve()),  # the trainer stores it, and a restart may come from elsewhere
         num_train_epochs=config.epochs,
         per_device_train_batch_size=config.batch_size,
         per_device_eval_batch_size=config.mini_batch_size,
