@@ -93,17 +93,17 @@ def _claimed(folder: Path, claim: dict[str, Any]) -> Iterator[None]:
     """Hold the run folder for one training; remove it when nothing worth keeping came of it."""
     path = folder / RUN_NAME
     new_folders = [folder, *(parent for parent in folder.parents if not parent.exists())]
+    if path.is_file() and (found := read_json(path)) != claim:
+        raise UserError(
+            f"{folder}: already holds another run (different {changed_settings(found, claim)}); "
+            "choose another --name or remove it"
+        )
+    if not path.is_file() and folder.exists() and any(folder.iterdir()):
+        raise UserError(f"{folder}: already exists and is not a run; choose another --name")
     try:
         if not path.is_file():
-            if folder.exists() and any(folder.iterdir()):
-                raise UserError(f"{folder}: already exists and is not a run; choose another --name")
             folder.mkdir(parents=True, exist_ok=True)
             write_json(path, claim)
-        elif (found := read_json(path)) != claim:
-            raise UserError(
-                f"{folder}: already holds another run (different {changed_settings(found, claim)}); "
-                "choose another --name or remove it"
-            )
         yield
     finally:
         if folder.is_dir() and {entry.name for entry in folder.iterdir()} <= {RUN_NAME}:
