@@ -99,20 +99,24 @@ class InterruptedTestError(Exception):
     """Stands for whatever ends a process in the middle of training."""
 
 
+class StopInSecondEpoch:
+    """A Step that interrupts training after its fourth optimiser step, the first of the second epoch."""
+
+    def __init__(self) -> None:
+        self.steps = 0
+
+    def __call__(self, note: str = "", amount: int = 1) -> None:
+        self.steps += amount
+        if self.steps == 4:
+            raise InterruptedTestError
+
+
 def test_an_interrupted_training_continues_to_the_same_weights(
     checkpoint: Path, small_data: Path, tmp_path: Path
 ) -> None:
-    steps = 0
-
-    def stop_in_second_epoch(note: str = "", amount: int = 1) -> None:
-        nonlocal steps
-        steps += amount
-        if steps == 4:
-            raise InterruptedTestError
-
     wanted = job(small_data, tmp_path / "resumed")
     with pytest.raises(InterruptedTestError):
-        run_training(wanted, stop_in_second_epoch)
+        run_training(wanted, StopInSecondEpoch())
     assert not wanted.out.exists()
     resumed_from = 0
 
@@ -128,16 +132,8 @@ def test_an_interrupted_training_continues_to_the_same_weights(
 
 
 def test_an_interrupted_training_refuses_other_settings(small_data: Path, tmp_path: Path) -> None:
-    steps = 0
-
-    def stop_in_second_epoch(note: str = "", amount: int = 1) -> None:
-        nonlocal steps
-        steps += amount
-        if steps == 4:
-            raise InterruptedTestError
-
     with pytest.raises(InterruptedTestError):
-        run_training(job(small_data, tmp_path / "out"), stop_in_second_epoch)
+        run_training(job(small_data, tmp_path / "out"), StopInSecondEpoch())
     with pytest.raises(UserError, match="another learning_rate"):
         run_training(job(small_data, tmp_path / "out", learning_rate=1e-3), silent)
 
