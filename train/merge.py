@@ -21,7 +21,7 @@ MERGE_LIMIT = 1e-4
 
 
 class MergeError(UserError):
-    """The tuned weights cannot be merged; training again with the same settings would not help."""
+    """The tuned model cannot be kept: its merge or its scores were refused, and would be again."""
 
 
 @dataclass(frozen=True)
