@@ -7,10 +7,18 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from bench.report import BYTES_PER_MB, Profile, Report
+from bench.report import BYTES_PER_MB, CACHE_STATES, WARM_CACHE, Comparison, Profile, Report
 
 DASH = "—"
-TEXT_METRICS = ("verdict", "runtime", "precision", "golden_ids_equal")
+FAIL_MARK, PASS_MARK, FRONT_MARK = "✗", "✓", "◆"
+TEXT_METRICS = ("verdict", "runtime", "precision", "golden_ids_equal", "onnx")
+AGREEMENT = "runtime_agreement."
+NO_REFERENCE = "No reference was scored on this data, so the NDCG lost is not known."
+LITERT_LATENCY = "; LiteRT pads a text to the next length that the file has a signature for"
+CACHE_NOTE = (
+    "None: opened without a cache file, weights packed in memory. Build: first use, the file is being made. "
+    "Warm: the file is there, as in the tables of all profiles."
+)
 
 
 @dataclass(frozen=True)
@@ -59,7 +67,18 @@ MEMORY = (
     Column("Memory MB", "Anonymous", "ram_mb.anonymous", 1),
     Column("Memory MB", "File-backed", "ram_mb.file_backed", 1),
 )
-LOAD = Column("Load", "ms", "load_ms", 1)
+LOAD = (Column("Load", "ms", "load_ms", 1), Column("Load", "First text ms", "first_ms", 1))
+COMPARED = (
+    Column("", "Beside", "onnx"),
+    Column("Ranking", "Top 10 shared", "top10_overlap", 4),
+    Column("NDCG@10", "ONNX", "onnx_ndcg_at_10", 4),
+    Column("NDCG@10", "LiteRT", "litert_ndcg_at_10", 4),
+    Column("NDCG@10", "Apart", "ndcg_relative", 4),
+    Column("NDCG@10", "Error", "ndcg_error", 4),
+    Column("LiteRT over ONNX", "Size", "size_ratio", 2),
+    Column("LiteRT over ONNX", "p50", "p50_ratio", 2),
+    Column("LiteRT over ONNX", "RAM", "ram_ratio", 2),
+)
 
 
 def text_lengths(report: Report, *, measured: bool = False) -> list[str]:
@@ -78,16 +97,36 @@ def cost_columns(report: Report) -> tuple[Column, ...]:
         for length in text_lengths(report)
         for name in ("p50", "p90", "p99")
     ]
-    return LOAD, *latency, *MEMORY
+    return *LOAD, *latency, *MEMORY
 
 
-def metric_value(profile: Profile, metric: str) -> Any:
-    """What the report holds under a metric's path, sizes in MB; None where nothing was measured."""
+def cache_columns(report: Report) -> tuple[Column, ...]:
+    """Each cost in every state of LiteRT's weight cache, side by side, and the file's size."""
+    costs = [("Load ms", "load_ms"), ("First text ms", "first_ms")]
+    for longest in text_lengths(report, measured=True)[-1:]:
+        costs.append((f"p50 ms, {longest} tokens", f"latency_ms.{longest}.p50"))
+    costs += [
+        ("RAM over baseline MB", "ram_mb.peak_above_baseline"),
+        ("Anonymous MB", "ram_mb.anonymous"),
+        ("Whole process MB", "ram_mb.peak"),
+    ]
+    columns = [
+        Column(group, state.capitalize(), f"cache_states.{state}.{metric}", 1)
+        for group, metric in costs
+        for state in CACHE_STATES
+    ]
+    return *columns, Column("Cache", "MB", f"cache_states.{WARM_CACHE}.cache_mb", 1)
+
+
+def cached_profiles(report: Report) -> list[Profile]:
+    """Those that were measured in the states of a weight cache."""
+    return [profile for profile in report.profiles if profile.cache_states]
+
+
+def metric_value(found: Any, metric: str) -> Any:
+    """What a profile or comparison holds under a metric's path, sizes in MB; None if nothing was measured."""
     if metric == "file_bytes":
-        return profile.file_bytes / BYTES_PER_MB
-    if metric == "ram_mb.peak_above_baseline":
-        return profile.ram_mb.peak_above_baseline
-    found: Any = profile
+        return found.file_bytes / BYTES_PER_MB
     for part in metric.split("."):
         found = found.get(part) if isinstance(found, dict) else getattr(found, part, None)
     return found
@@ -100,9 +139,31 @@ def profile_cells(profile: Profile, columns: Sequence[Column]) -> list[Cell]:
     for reason in profile.reasons:
         metric = reason.partition(" ")[0]
         reasons.setdefault(metric if metric in shown else "verdict", []).append(reason)
+    return _cells(profile, columns, reasons)
+
+
+def comparison_note(report: Report) -> str:
+    """What the columns of the comparison mean."""
+    lengths = _span(int(one.p50_length) for one in report.comparisons if one.p50_length)
+    return (
+        "Each LiteRT profile beside its ONNX counterpart. Apart is how far the two NDCG@10 differ as a share "
+        f"of the higher one, error its standard error over these queries; p50 is at {lengths} tokens."
+    )
+
+
+def comparison_cells(report: Report, comparison: Comparison) -> list[Cell]:
+    """The row of one comparison; it fails where its LiteRT profile does for disagreeing."""
+    reasons: dict[str, list[str]] = {}
+    for profile in (one for one in report.profiles if one.name == comparison.litert):
+        for reason in (one for one in profile.reasons if one.startswith(AGREEMENT)):
+            metric = reason.removeprefix(AGREEMENT).partition(" ")[0]
+            reasons.setdefault(metric, []).append(reason)
+    return _cells(comparison, COMPARED, reasons)
+
+
+def _cells(found: Any, columns: Sequence[Column], reasons: dict[str, list[str]]) -> list[Cell]:
     return [
-        _cell(metric_value(profile, one.metric), one, "; ".join(reasons.get(one.metric, [])))
-        for one in columns
+        _cell(metric_value(found, one.metric), one, "; ".join(reasons.get(one.metric, []))) for one in columns
     ]
 
 
@@ -114,6 +175,14 @@ def _cell(value: Any, column: Column, reason: str) -> Cell:
     if isinstance(value, str):
         return Cell(value, value, reason)
     return Cell(f"{value:z.{column.digits}f}", repr(value), reason)
+
+
+def headline(report: Report) -> str:
+    """One sentence: how many profiles pass."""
+    total, passing = len(report.profiles), sum(one.verdict == "pass" for one in report.profiles)
+    if report.verdict == "ungated":
+        return f"No limits were applied to the {total} measured profiles."
+    return f"{passing} of {total} profiles may ship."
 
 
 def context_facts(report: Report) -> list[tuple[str, str]]:
@@ -132,7 +201,8 @@ def context_facts(report: Report) -> list[tuple[str, str]]:
         (
             "Latency",
             f"batch 1, {_span(one.runs for one in timed)} timed runs per length after "
-            f"{_span(one.warm_up for one in timed)} to warm up",
+            f"{_span(one.warm_up for one in timed)} to warm up"
+            + (LITERT_LATENCY if cached_profiles(report) else ""),
         ),
         (
             "Memory",

@@ -12,7 +12,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from bench.report import Profile, Report
+from bench.compare import counterparts
+from bench.report import Comparison, Profile, Report
 from common.errors import UserError
 from common.records import from_dict
 
@@ -38,11 +39,20 @@ class CosineLimits:
 
 
 @dataclass(frozen=True)
+class AgreementLimits:
+    """A LiteRT profile and its ONNX counterpart: least overlap of the top 10, most relative NDCG@10 apart."""
+
+    top10_overlap: float
+    ndcg_relative: float
+
+
+@dataclass(frozen=True)
 class Gates:
     """gates.toml. Tables by precision and by dimension may hold a `default` entry.
 
     latency_p90_ms: limit by token length. golden_cosine: by precision. ndcg_drop_same_dim,
-    ndcg_drop_full_dim: absolute NDCG@10 lost, by precision, then by dimension.
+    ndcg_drop_full_dim: absolute NDCG@10 lost, by precision, then by dimension. runtime_agreement: by LiteRT's
+    precision, for reports that hold both runtimes.
     """
 
     schema: str
@@ -51,6 +61,7 @@ class Gates:
     golden_cosine: dict[str, CosineLimits] = field(default_factory=dict)
     ndcg_drop_same_dim: dict[str, dict[str, float]] = field(default_factory=dict)
     ndcg_drop_full_dim: dict[str, dict[str, float]] = field(default_factory=dict)
+    runtime_agreement: dict[str, AgreementLimits] = field(default_factory=dict)
 
 
 def read_gates(path: Path) -> Gates:
@@ -75,7 +86,7 @@ def apply_gates(report: Report, gates: Gates) -> Report:
         raise UserError("the report holds no profiles; there is nothing to gate")
     judged = []
     for profile in report.profiles:
-        reasons = list(failures(profile, gates))
+        reasons = [*failures(profile, gates), *disagreements(profile, report, gates)]
         judged.append(dataclasses.replace(profile, verdict=FAIL if reasons else PASS, reasons=reasons))
     verdict = PASS if all(profile.verdict == PASS for profile in judged) else FAIL
     return dataclasses.replace(report, verdict=verdict, profiles=judged)
@@ -99,6 +110,29 @@ def failures(profile: Profile, gates: Gates) -> Iterator[str]:
     for length, limit in gates.latency_p90_ms.items():
         timed = profile.latency_ms.get(length)
         yield from _above(f"latency_ms.{length}.p90", timed.p90 if timed else None, limit, "ms")
+
+
+def disagreements(profile: Profile, report: Report, gates: Gates) -> Iterator[str]:
+    """One reason per limit that a LiteRT profile breaks beside its ONNX counterpart in the same report."""
+    table = gates.runtime_agreement
+    for onnx in (onnx for onnx, litert in counterparts(report.profiles) if litert is profile):
+        limits = table.get(profile.precision) or table.get(DEFAULT_KEY)
+        if limits:
+            pair = (onnx.name, profile.name)
+            found = next((one for one in report.comparisons if (one.onnx, one.litert) == pair), None)
+            yield from _disagreement(found, limits, f"{profile.precision} against {onnx.name}")
+        elif table:
+            yield f"runtime_agreement has limits, but none for {profile.precision} and no default"
+
+
+def _disagreement(found: Comparison | None, limits: AgreementLimits, what: str) -> Iterator[str]:
+    name, least = "runtime_agreement.top10_overlap", limits.top10_overlap
+    if found is None:
+        yield f"{name} not measured, but its limit is {least:g} ({what})"
+    elif not found.top10_overlap >= least:
+        yield f"{name} {found.top10_overlap:.4g} is below {least:g} ({what})"
+    apart = found.ndcg_relative if found else None
+    yield from _above("runtime_agreement.ndcg_relative", apart, limits.ndcg_relative, what)
 
 
 def _golden(profile: Profile, gates: Gates) -> Iterator[str]:

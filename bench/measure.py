@@ -2,43 +2,35 @@
 
 from __future__ import annotations
 
-import json
 import platform
-import subprocess
-import sys
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
 
-import numpy as np
-
+from bench.compare import LITERT, compare_runtimes
+from bench.cost import MIN_RUNS, Cost, measure_cache_states, measure_cost, weight_cache
+from bench.probe import Plan
 from bench.quality import Quality, measure_quality
-from bench.report import (
-    BYTES_PER_MB,
-    REPORT_SCHEMA,
-    Context,
-    Latency,
-    Memory,
-    Profile,
-    Reference,
-    Report,
-    Target,
-)
+from bench.report import REPORT_SCHEMA, WARM_CACHE, CacheState, Context, Profile, Reference, Report, Target
 from common.errors import UserError
 from common.progress import Step
 from common.prompts import choose_query_prompt
 from common.retrieval import RetrievalSet
 from export.artifact import Artifact
-from export.embedder import Embedder
+from export.embedder import Embedder, Opening
 from export.golden import Parity, golden_parity
 from export.manifest import Manifest
 from export.session import usable_cores
 
-MIN_RUNS = 30
 DIGITS = 6
 TOOLS = ("onnxruntime", "numpy", "tokenizers", "ir-measures")
+PAGE_CACHE = "page cache warm: every file was read (and its hash checked) before measuring"
+WEIGHT_CACHE = (
+    "LiteRT keeps its packed weights in an XNNPACK weight cache file. Its main figures are warm: the file is "
+    "there and mapped. Two more fresh processes opened each profile without it (none: packed anew in memory) "
+    "and at first use (build: packed and written)"
+)
 
 
 @dataclass(frozen=True)
@@ -63,27 +55,18 @@ class BenchConfig:
 
 def measure_profile(
     artifact: Artifact, data: RetrievalSet, reference: Reference | None, config: BenchConfig
-) -> Profile:
-    """All measurements of one artifact, ungated."""
-    cost = run_probe(artifact.path, config)
-    embedder = Embedder(artifact, config.threads)
-    quality = measure_quality(embedder, data, config.prompt_name)
-    return _profile(artifact, quality, golden_parity(embedder), cost, reference)
-
-
-def run_probe(folder: Path, config: BenchConfig) -> dict[str, Any]:
-    """Raw figures of `bench.probe` in a fresh interpreter. Raises UserError when it dies."""
-    command = [sys.executable, "-P", "-m", "bench.probe", str(folder)]  # -P: not from the user's folder
-    command += ["--lengths", ",".join(map(str, config.lengths))]
-    command += ["--runs", str(config.runs), "--threads", str(config.threads)]
-    finished = subprocess.run(command, capture_output=True, text=True, check=False)
-    if finished.returncode != 0:
-        last = (finished.stderr.strip().splitlines() or ["no message"])[-1]
-        raise UserError(f"{folder}: the measuring process ended with {finished.returncode}: {last}")
-    figures: dict[str, Any] = json.loads(finished.stdout)
-    if figures["heavy_modules"]:
-        raise RuntimeError(f"the measuring process imported {figures['heavy_modules']}")
-    return figures
+) -> tuple[Profile, Quality]:
+    """All measurements of one artifact, ungated, and its quality by query."""
+    plan = Plan(list(config.lengths), config.runs, config.threads)
+    with weight_cache() as cache:
+        states: dict[str, CacheState] = {}
+        if artifact.manifest.runtime == LITERT:
+            states = measure_cache_states(artifact.path, plan, cache)
+        cost = states[WARM_CACHE] if states else measure_cost(artifact.path, plan)
+        embedder = Embedder(artifact, Opening(config.threads, cache))
+        quality = measure_quality(embedder, data, config.prompt_name)
+        parity = golden_parity(embedder)
+    return _profile(artifact, quality, parity, cost, states, reference), quality
 
 
 def check_artifacts(artifacts: list[Artifact], config: BenchConfig) -> None:
@@ -104,7 +87,8 @@ def _profile(
     artifact: Artifact,
     quality: Quality,
     parity: Parity,
-    cost: dict[str, Any],
+    cost: Cost | CacheState,
+    states: dict[str, CacheState],
     reference: Reference | None,
 ) -> Profile:
     manifest = artifact.manifest
@@ -126,9 +110,11 @@ def _profile(
         golden_ids_equal=parity.ids_equal,
         rounding_cosine_mean=rounding.golden_cosine_mean if rounding else None,
         rounding_cosine_min=rounding.golden_cosine_min if rounding else None,
-        load_ms=round(cost["load_ms"], 2),
-        latency_ms={length: _percentiles(timed) for length, timed in cost["latency"].items()},
-        ram_mb=Memory(**{name: round(cost[name] / BYTES_PER_MB, 2) for name in Memory.__dataclass_fields__}),
+        load_ms=cost.load_ms,
+        latency_ms=cost.latency_ms,
+        ram_mb=cost.ram_mb,
+        first_ms=cost.first_ms,
+        cache_states=states,
     )
 
 
@@ -138,11 +124,6 @@ def _drop(reference: Reference | None, dim: int, quality: Quality) -> float | No
     return round(reference.after[str(dim)] - quality.ndcg_at_10, DIGITS)
 
 
-def _percentiles(timed: dict[str, Any]) -> Latency:
-    p50, p90, p99 = (round(float(p), 3) for p in np.percentile(timed["ms"], (50, 90, 99)))
-    return Latency(p50, p90, p99, len(timed["ms"]), timed["warm_up"])
-
-
 def measure_all(
     artifacts: list[Artifact],
     data: RetrievalSet,
@@ -150,13 +131,17 @@ def measure_all(
     config: BenchConfig,
     step: Step,
 ) -> Report:
-    """Measure every artifact in turn, nothing beside it, into an ungated report."""
+    """Measure every artifact in turn, nothing beside it, into an ungated report; compare the runtimes."""
     check_artifacts(artifacts, config)
-    profiles = []
+    profiles, found = [], {}
     for artifact in artifacts:
-        profiles.append(measure_profile(artifact, data, reference, config))
+        profile, quality = measure_profile(artifact, data, reference, config)
+        profiles.append(profile)
+        found[profile.name] = quality
         step(artifact.manifest.name)
-    return Report(REPORT_SCHEMA, _context(artifacts[0], data, config), "ungated", reference, profiles)
+    context = _context(artifacts, data, config)
+    compared = compare_runtimes(profiles, found)
+    return Report(REPORT_SCHEMA, context, "ungated", reference, profiles, compared)
 
 
 def _same_model(artifacts: list[Artifact]) -> None:
@@ -169,11 +154,13 @@ def _same_model(artifacts: list[Artifact]) -> None:
         raise UserError(f"{first.path} and {second.path}: made from different checkpoints; bench them apart")
 
 
-def _context(artifact: Artifact, data: RetrievalSet, config: BenchConfig) -> Context:
+def _context(artifacts: list[Artifact], data: RetrievalSet, config: BenchConfig) -> Context:
+    has_litert = any(artifact.manifest.runtime == LITERT for artifact in artifacts)
+    tools = (*TOOLS, "ai-edge-litert") if has_litert else TOOLS
     return Context(
         created=datetime.now(UTC).isoformat(timespec="seconds"),
         target=Target("host", _cpu(), usable_cores(), config.threads, platform.platform()),
-        versions={"python": platform.python_version(), **{tool: version(tool) for tool in TOOLS}},
+        versions={"python": platform.python_version(), **{tool: version(tool) for tool in tools}},
         data={
             "name": data.name,
             "split": data.split,
@@ -181,8 +168,8 @@ def _context(artifact: Artifact, data: RetrievalSet, config: BenchConfig) -> Con
             "documents": str(len(data.documents)),
             "queries": str(len(data.queries)),
         },
-        query_prompt=choose_query_prompt(artifact.manifest.prompts, config.prompt_name),
-        cache="page cache warm: every file was read (and its hash checked) before measuring",
+        query_prompt=choose_query_prompt(artifacts[0].manifest.prompts, config.prompt_name),
+        cache=f"{PAGE_CACHE}. {WEIGHT_CACHE}" if has_litert else PAGE_CACHE,
     )
 
 

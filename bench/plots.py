@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
+from bench.compare import COUNTERPARTS
 from bench.report import BYTES_PER_MB, Profile
 
 if TYPE_CHECKING:
@@ -25,6 +26,8 @@ INK, MUTED, LINE, PAPER = "#111213", "#616263", "#d1d2d3", "#fefdfc"
 # Okabe and Ito's palette without its yellow, which white paper swallows.
 SERIES = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9")
 MARKERS = ("o", "s", "^", "D", "v", "P", "X")
+RUNTIME_MARKERS = ("o", "^", "D", "v", "P", "X")
+SWATCH = "s"
 CSS = {INK: "var(--ink)", MUTED: "var(--muted)", LINE: "var(--line)", PAPER: "var(--paper)"}
 CSS |= {colour: f"var(--series-{index})" for index, colour in enumerate(SERIES)}
 
@@ -35,48 +38,63 @@ LABEL_GAP = 12.0
 CHARACTER_POINTS = 5.2
 LABEL_CHARACTERS = 30
 WIDE_RANGE = 4.0
+LEGEND_COLUMNS = 5
 
 
 def size_svg(profiles: Sequence[Profile], front: Sequence[str]) -> str:
     """Size in MB against NDCG@10, one marker per profile (hollow: it fails), `front` drawn and labelled."""
     with _drawing(4.4) as figure:
         axes = _axes(figure, "Artifact size (MB)", "NDCG@10")
-        series = _series([profile.precision for profile in profiles])
-        for precision, (colour, marker) in series.items():
-            axes.plot([], [], marker, color=colour, label=precision)
+        labels = _precision_labels(profiles)
+        series, shapes = _series(list(labels.values())), _shapes(profiles)
         for profile in profiles:
-            colour, marker = series[profile.precision]
+            colour, own = series[labels[profile.precision]]
             face = PAPER if profile.verdict == "fail" else colour
+            marker = shapes.get(profile.runtime, own)
             axes.plot(*_point(profile), marker, color=colour, markerfacecolor=face, markersize=7, zorder=3)
         _x_scale(axes, [_point(profile)[0] for profile in profiles])
         _draw_front(axes, [profile for profile in profiles if profile.name in front])
-        _legend(axes, len(series))
+        _legend(axes, series, shapes)
         return _svg(figure, "size", "Artifact size against NDCG@10, with the Pareto front")
 
 
 def latency_svg(profiles: Sequence[Profile], lengths: Sequence[str]) -> str:
     """One row per profile, fastest first: p50 as a marker and a whisker to p90, for each token length."""
-    longest = lengths[-1]
-    rows = sorted(profiles, key=lambda profile: _p50(profile, longest))
+    rows = sorted(profiles, key=lambda profile: _p50(profile, lengths[-1]))
+    series, shapes = _series([f"{length} tokens" for length in lengths]), _shapes(profiles)
     with _drawing(1.2 + 0.27 * len(rows)) as figure:
         axes = _axes(figure, "Milliseconds per text, batch 1: p50, whisker to p90", "")
-        for length, (colour, marker) in _series(lengths).items():
-            timed = [
-                (row, one.latency_ms[length]) for row, one in enumerate(rows) if length in one.latency_ms
-            ]
-            p50 = [latency.p50 for _, latency in timed]
-            whisker = [[0.0] * len(timed), [max(latency.p90 - latency.p50, 0.0) for _, latency in timed]]
-            places = [row for row, _ in timed]
-            label = f"{length} tokens"
-            axes.errorbar(p50, places, xerr=whisker, fmt=marker, color=colour, capsize=3, ms=6, label=label)
+        for row, profile in enumerate(rows):
+            for length, timed in profile.latency_ms.items():
+                colour, own = series[f"{length} tokens"]
+                marker = shapes.get(profile.runtime, own)
+                whisker = [[0.0], [max(timed.p90 - timed.p50, 0.0)]]
+                axes.errorbar([timed.p50], [row], xerr=whisker, fmt=marker, color=colour, capsize=3, ms=6)
         values = [
             value for one in rows for timed in one.latency_ms.values() for value in (timed.p50, timed.p90)
         ]
         _x_scale(axes, values)
         axes.set_yticks(range(len(rows)), [_short(profile.name) for profile in rows], parse_math=False)
         axes.set_ylim(len(rows) - 0.5, -0.5)
-        _legend(axes, len(lengths))
+        _legend(axes, series, shapes)
         return _svg(figure, "latency", "Latency of every profile by text length")
+
+
+def _precision_labels(profiles: Sequence[Profile]) -> dict[str, str]:
+    """What the legend calls each precision: together with its counterpart where both are shown."""
+    labels = {profile.precision: profile.precision for profile in profiles}
+    for onnx, litert in COUNTERPARTS.items():
+        if onnx != litert and onnx in labels and litert in labels:
+            labels[onnx] = labels[litert] = f"{onnx} / {litert}"
+    return labels
+
+
+def _shapes(profiles: Sequence[Profile]) -> dict[str, str]:
+    """Marker by runtime, where there is more than one to tell apart."""
+    runtimes = list(dict.fromkeys(profile.runtime for profile in profiles))
+    if len(runtimes) < 2:
+        return {}
+    return {name: RUNTIME_MARKERS[index % len(RUNTIME_MARKERS)] for index, name in enumerate(runtimes)}
 
 
 def _p50(profile: Profile, length: str) -> float:
@@ -204,11 +222,19 @@ def _axes(figure: Figure, x_label: str, y_label: str) -> Axes:
     return axes
 
 
-def _legend(axes: Axes, entries: int) -> None:
-    axes.legend(
-        loc="lower left",
-        bbox_to_anchor=(0, 1),
-        ncols=min(entries, 4),
+def _legend(axes: Axes, series: dict[str, tuple[str, str]], shapes: dict[str, str]) -> None:
+    """Above the plot: each series by its marker or, where markers tell runtimes, by a patch of its colour."""
+    from matplotlib.lines import Line2D
+
+    entries = [(name, colour, SWATCH if shapes else own) for name, (colour, own) in series.items()]
+    entries += [(runtime, MUTED, marker) for runtime, marker in shapes.items()]
+    axes.figure.legend(
+        handles=[
+            Line2D([], [], linestyle="", color=colour, marker=marker, label=name)
+            for name, colour, marker in entries
+        ],
+        loc="outside upper left",
+        ncols=min(len(entries), LEGEND_COLUMNS),
         frameon=False,
         handletextpad=0.3,
         columnspacing=1.2,

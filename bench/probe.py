@@ -12,6 +12,7 @@ import json
 import sys
 import threading
 import time
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -33,6 +34,7 @@ RAM_RUNS = 3
 WARM_UP_WINDOW = 5
 WARM_UP_DRIFT = 0.05
 WARM_UP_MAX_RUNS = 60
+FIRST_TEXT = "The quick brown fox jumps over the lazy dog."
 FORBIDDEN_MODULES = ("torch", "transformers", "sentence_transformers")
 
 
@@ -78,31 +80,46 @@ class Sampler(threading.Thread):
         self.join()
 
 
-def probe(folder: Path, lengths: list[int], runs: int, threads: int) -> dict[str, object]:
+@dataclass(frozen=True)
+class Plan:
+    """Token lengths, timed runs and at most so many warm-up runs per length, threads.
+
+    cache: folder of LiteRT's weight cache, None for none.
+    """
+
+    lengths: list[int]
+    runs: int
+    threads: int
+    cache: Path | None = None
+    max_warm_up: int = WARM_UP_MAX_RUNS
+
+
+def probe(folder: Path, plan: Plan) -> dict[str, object]:
     """Measure one artifact: memory first, then latency without the sampler. Batch 1 throughout."""
     baseline = read_status()["VmRSS"]
     reset_high_water()
     sampler = Sampler()
     sampler.start()
-    from export.embedder import Embedder  # imported here: the runtime's memory belongs to the artifact
-    from export.session import load_onnxruntime
+    from export.embedder import Embedder, Opening  # here: the runtime's memory belongs to the artifact
 
-    load_onnxruntime()
+    _load_runtime(folder)
+    opening = Opening(plan.threads, plan.cache, use_weight_cache=plan.cache is not None)
     started = time.perf_counter()
-    embedder = Embedder.open(folder, threads, verify=False)
-    load_ms = (time.perf_counter() - started) * 1e3
+    embedder = Embedder.open(folder, opening, verify=False)
+    load_ms = _since(started)
     load_peak = read_status()["VmHWM"]
     reset_high_water()
-    embedder.embed(["The quick brown fox jumps over the lazy dog."])
-    batches = {length: token_batch(embedder, length) for length in lengths}
+    first_ms = _first(embedder)
+    batches = {length: token_batch(embedder, length) for length in plan.lengths}
     for batch in batches.values():
         for _ in range(RAM_RUNS):
             embedder.run(batch)
     run_peak = read_status()["VmHWM"]
     sampler.finish()
-    latency = {str(length): _time(partial(embedder.run, batch), runs) for length, batch in batches.items()}
+    latency = {str(length): _time(partial(embedder.run, batch), plan) for length, batch in batches.items()}
     return {
         "load_ms": load_ms,
+        "first_ms": first_ms,
         "latency": latency,
         "baseline_rss": baseline,
         "load_peak_rss": load_peak,
@@ -113,6 +130,33 @@ def probe(folder: Path, lengths: list[int], runs: int, threads: int) -> dict[str
     }
 
 
+def _load_runtime(folder: Path) -> None:
+    """Import the runtime that the artifact is for, and not the other one."""
+    from export.artifact import open_artifact
+
+    if open_artifact(folder, verify=False).manifest.runtime == "litert":
+        from export.litert_session import load_litert
+
+        load_litert()
+    else:
+        from export.session import load_onnxruntime
+
+        load_onnxruntime()
+
+
+def _first(embedder: Embedder) -> float:
+    """Milliseconds of the first inference, its text tokenised before."""
+    batch = embedder.tokenizer.batch([embedder.tokenizer.ids(FIRST_TEXT)])
+    started = time.perf_counter()
+    embedder.run(batch)
+    return _since(started)
+
+
+def _since(started: float) -> float:
+    """Milliseconds since a reading of the performance counter."""
+    return (time.perf_counter() - started) * 1e3
+
+
 def token_batch(embedder: Embedder, length: int) -> TokenBatch:
     """One text of exactly `length` random tokens, the same ones every time."""
     vocabulary = embedder.manifest.tokenizer.vocab_size
@@ -120,16 +164,16 @@ def token_batch(embedder: Embedder, length: int) -> TokenBatch:
     return embedder.tokenizer.batch([ids.tolist()])
 
 
-def _time(run: Callable[[], object], runs: int) -> dict[str, object]:
-    """Warm up until two neighbouring windows agree, then time `runs` calls in milliseconds."""
+def _time(run: Callable[[], object], plan: Plan) -> dict[str, object]:
+    """Warm up until two neighbouring windows agree, then time `plan.runs` calls in milliseconds."""
 
     def once() -> float:
         started = time.perf_counter()
         run()
-        return (time.perf_counter() - started) * 1e3
+        return _since(started)
 
     warm = [once() for _ in range(2 * WARM_UP_WINDOW)]
-    while len(warm) < WARM_UP_MAX_RUNS:
+    while len(warm) < plan.max_warm_up:
         before, now = (
             np.median(warm[-2 * WARM_UP_WINDOW : -WARM_UP_WINDOW]),
             np.median(warm[-WARM_UP_WINDOW:]),
@@ -137,7 +181,7 @@ def _time(run: Callable[[], object], runs: int) -> dict[str, object]:
         if abs(now - before) <= WARM_UP_DRIFT * before:
             break
         warm.append(once())
-    return {"warm_up": len(warm), "ms": [once() for _ in range(runs)]}
+    return {"warm_up": len(warm), "ms": [once() for _ in range(plan.runs)]}
 
 
 def main() -> int:
@@ -147,9 +191,12 @@ def main() -> int:
     parser.add_argument("--lengths", required=True)
     parser.add_argument("--runs", type=int, required=True)
     parser.add_argument("--threads", type=int, required=True)
+    parser.add_argument("--cache", type=Path, default=None)
+    parser.add_argument("--max-warm-up", type=int, default=WARM_UP_MAX_RUNS)
     given = parser.parse_args()
     lengths = [int(length) for length in given.lengths.split(",")]
-    sys.stdout.write(json.dumps(probe(given.artifact, lengths, given.runs, given.threads)) + "\n")
+    plan = Plan(lengths, given.runs, given.threads, given.cache, given.max_warm_up)
+    sys.stdout.write(json.dumps(probe(given.artifact, plan)) + "\n")
     return 0
 
 

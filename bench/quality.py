@@ -1,4 +1,4 @@
-"""Retrieval quality through the exported model: NDCG@10, recall@10 and MRR@10, by ir_measures."""
+"""Retrieval quality through the exported model: NDCG@10, recall@10, MRR@10 by ir_measures; the top 10."""
 
 from __future__ import annotations
 
@@ -16,15 +16,22 @@ Float32 = npt.NDArray[np.float32]
 
 RANKED = 100
 """Documents kept per query; every metric looks at the first ten."""
+TOP = 10
 
 
 @dataclass(frozen=True)
 class Quality:
-    """Means over the queries of a split, each between 0 and 1."""
+    """Means over the queries of a split, each between 0 and 1, and what they rest on, in the queries' order.
+
+    top: ids of each query's TOP documents (all of a smaller corpus), best first, equal scores in the order
+    that NDCG counts them. by_query: its NDCG@10.
+    """
 
     ndcg_at_10: float
     recall_at_10: float
     mrr_at_10: float
+    top: tuple[tuple[str, ...], ...]
+    by_query: tuple[float, ...]
 
 
 def measure_quality(embedder: Embedder, data: RetrievalSet, prompt_name: str | None) -> Quality:
@@ -41,10 +48,20 @@ def score(data: RetrievalSet, queries: Float32, documents: Float32) -> Quality:
     """
     similarities = queries @ documents.T
     ids = [document.id for document in data.documents]
-    run = {}
+    by_id = np.argsort(np.array(ids), kind="stable")[::-1]  # trec_eval's rule for equal scores: last id first
+    run, top = {}, []
     for query, row in zip(data.queries, similarities, strict=True):
-        best = np.argsort(-row, kind="stable")[:RANKED]
+        best = by_id[np.argsort(-row[by_id], kind="stable")][:RANKED]
         run[query] = {ids[index]: float(row[index]) for index in best}
+        top.append(tuple(ids[index] for index in best[:TOP]))
     qrels = {query: {d: int(g > 0) for d, g in grades.items()} for query, grades in data.qrels.items()}
-    means = ir_measures.calc_aggregate([nDCG @ 10, R @ 10, RR @ 10], qrels, run)
-    return Quality(float(means[nDCG @ 10]), float(means[R @ 10]), float(means[RR @ 10]))
+    found = ir_measures.calc([nDCG @ 10, R @ 10, RR @ 10], qrels, run)
+    by_query = {one.query_id: float(one.value) for one in found.per_query if one.measure == nDCG @ 10}
+    means = found.aggregated
+    return Quality(
+        ndcg_at_10=float(means[nDCG @ 10]),
+        recall_at_10=float(means[R @ 10]),
+        mrr_at_10=float(means[RR @ 10]),
+        top=tuple(top),
+        by_query=tuple(by_query[query] for query in data.queries),
+    )

@@ -1,41 +1,45 @@
-"""A report for people: Markdown, one self-contained HTML page, and a compact table for the terminal."""
+"""A report for people: one self-contained HTML page, a compact table for the terminal, and Markdown."""
 
 from __future__ import annotations
 
 import textwrap
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from itertools import groupby, pairwise
 from pathlib import Path
+from typing import Any
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from bench.cells import (
+    CACHE_NOTE,
+    COMPARED,
+    FAIL_MARK,
+    FRONT_MARK,
+    NO_REFERENCE,
+    PASS_MARK,
     QUALITY,
+    Cell,
     Column,
+    cache_columns,
+    cached_profiles,
+    comparison_cells,
+    comparison_note,
     context_facts,
     cost_columns,
-    metric_value,
+    headline,
     profile_cells,
     reference_rows,
     text_lengths,
 )
+from bench.markdown import render_markdown
 from bench.pareto import pareto_front
 from bench.plots import latency_svg, size_svg
 from bench.report import Report
 from common.files import write_text
 
-FAIL_MARK, PASS_MARK, FRONT_MARK = "✗", "✓", "◆"
-FRONT_SUFFIX = f" {FRONT_MARK}"
-FRONT_NOTE = f"{FRONT_MARK} on the Pareto front of size against NDCG@10 over all measured profiles."
-MARKS = {"fail": FAIL_MARK, "pass": PASS_MARK}
 TERMINAL_WIDTH = 100
 TERMINAL_NAME = 28
 TEMPLATE = "report.html.j2"
-PLAIN_GROUPS = ("Artifact", "Retrieval")
-NO_REFERENCE = "No reference was scored on this data, so the NDCG lost is not known."
-MARKDOWN_ESCAPES = str.maketrans(
-    {"&": "&amp;", "<": "&lt;", ">": "&gt;", "\n": " "} | {c: f"\\{c}" for c in "\\`*|[]"}
-)
 
 
 def write_views(report: Report, folder: Path) -> None:
@@ -57,85 +61,46 @@ def render_html(report: Report) -> str:
     lengths = text_lengths(report, measured=True)
     return environment.get_template(TEMPLATE).render(
         report=report,
-        headline=_headline(report),
+        headline=headline(report),
         marks={"fail": FAIL_MARK, "pass": PASS_MARK, "front": FRONT_MARK},
         facts=context_facts(report),
         reference=reference_rows(report),
         no_reference=NO_REFERENCE,
         any_reason=any(profile.reasons for profile in report.profiles),
-        groups=_groups(columns),
-        heads=[(column.title, css) for column, css in zip(columns, _styles(columns), strict=True)],
-        styles=_styles(columns),
+        table=_heads(columns),
         rows=[(profile, profile_cells(profile, columns)) for profile in report.profiles],
+        runtime_tables=list(_runtime_tables(report)),
         front=front,
         size_plot=size_svg(report.profiles, front) if report.profiles else "",
         latency_plot=latency_svg(report.profiles, lengths) if lengths else "",
     )
 
 
-def render_markdown(report: Report) -> str:
-    """The same facts as Markdown: what may ship, two tables, reasons, reference and context."""
-    front = pareto_front(report.profiles)
-    blocks = [
-        f"# Benchmark report: {_marked(report.verdict)}",
-        _headline(report),
-        "## May ship",
-        _shippable(report, front),
-        FRONT_NOTE,
-        "## Quality",
-        _profile_table(report, QUALITY, front),
-        "## Cost",
-        _profile_table(report, (*QUALITY[:1], *cost_columns(report)), front),
-        "## Reasons",
-        "\n".join(_reason_list(report)) or "No limit is broken.",
-        "## Reference",
-        _reference_markdown(report),
-        "## Context",
-        "\n".join(f"- **{name}**: {_escape(value)}" for name, value in context_facts(report)),
-    ]
-    return "\n\n".join(blocks) + "\n"
+def _runtime_tables(report: Report) -> Iterator[dict[str, Any]]:
+    """Title, note, headings and (name, cells) rows of the tables that a report with LiteRT has besides."""
+    if report.comparisons:
+        rows = [(one.litert, comparison_cells(report, one)) for one in report.comparisons]
+        yield {
+            "title": "Runtimes compared",
+            "note": comparison_note(report),
+            "rows": rows,
+            **_heads(COMPARED),
+        }
+    if cached := cached_profiles(report):
+        columns = cache_columns(report)
+        yield {
+            "title": "LiteRT weight cache: without, first use, warm",
+            "note": CACHE_NOTE,
+            "rows": [(one.name, profile_cells(one, columns)) for one in cached],
+            **_heads(columns),
+        }
 
 
-def render_text(report: Report) -> str:
-    """A plain table of at most 110 columns and the reasons below it; `!` marks a failing value."""
-    longest = "".join(text_lengths(report, measured=True)[-1:])
-    columns = _terminal_columns(longest)
-    rows = [["profile", "verdict", *(f"{column.title} " for column in columns[1:])]]
-    for profile in report.profiles:
-        name = profile.name
-        name = name if len(name) <= TERMINAL_NAME else f"{name[: TERMINAL_NAME - 1]}…"
-        _, *cells = profile_cells(profile, columns)
-        rows.append([name, profile.verdict, *(cell.text + ("!" if cell.reason else " ") for cell in cells)])
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    note = f" Latency at {longest} tokens." if longest else ""
-    lines = [f"{report.verdict.upper()}: {_headline(report)}{note}", ""]
-    for name, *values in rows:
-        padded = [value.rjust(width) for value, width in zip(values, widths[1:], strict=True)]
-        lines.append(" ".join([name.ljust(widths[0]), *padded]).rstrip())
-    lines += [""]
-    for profile in report.profiles:
-        for reason in profile.reasons:
-            lines += textwrap.wrap(f"{profile.name}: {reason}", TERMINAL_WIDTH, subsequent_indent="    ")
-    return "\n".join(map(_printable, lines)).rstrip() + "\n"
-
-
-def _terminal_columns(length: str) -> list[Column]:
-    return [
-        Column("", "verdict", "verdict"),
-        Column("", "MB", "file_bytes", 1),
-        Column("", "NDCG@10", "ndcg_at_10", 4),
-        Column("", "lost", "ndcg_drop_same_dim", 4),
-        Column("", "of full", "ndcg_drop_full_dim", 4),
-        Column("", "cos min", "golden_cosine_min", 4),
-        Column("", "p50 ms", f"latency_ms.{length}.p50", 1),
-        Column("", "p90 ms", f"latency_ms.{length}.p90", 1),
-        Column("", "RAM MB", "ram_mb.peak_above_baseline", 1),
-    ]
-
-
-def _printable(line: str) -> str:
-    """A line that cannot steer the terminal."""
-    return "".join(character if character.isprintable() else "?" for character in line)
+def _heads(columns: Sequence[Column]) -> dict[str, Any]:
+    """A table's headings: (group, width), (title, style) and the styles by themselves."""
+    styles = _styles(columns)
+    heads = [(column.title, css) for column, css in zip(columns, styles, strict=True)]
+    return {"groups": _groups(columns), "heads": heads, "styles": styles}
 
 
 def _groups(columns: Sequence[Column]) -> list[tuple[str, int]]:
@@ -153,67 +118,93 @@ def _styles(columns: Sequence[Column]) -> list[str]:
     ]
 
 
-def _marked(verdict: str) -> str:
-    return f"{MARKS.get(verdict, '')} {verdict}".strip()
-
-
-def _headline(report: Report) -> str:
-    """One sentence: how many profiles pass."""
-    total, passing = len(report.profiles), sum(one.verdict == "pass" for one in report.profiles)
-    if report.verdict == "ungated":
-        return f"No limits were applied to the {total} measured profiles."
-    return f"{passing} of {total} profiles may ship."
-
-
-def _escape(text: str) -> str:
-    return text.translate(MARKDOWN_ESCAPES)
-
-
-def _table(head: Sequence[str], rows: Iterable[Sequence[str]], left: int = 1) -> str:
-    """A Markdown table, its first `left` columns to the left and the others to the right."""
-    rule = [":--" if index < left else "--:" for index in range(len(head))]
-    return "\n".join(f"| {' | '.join(row)} |" for row in (head, rule, *rows))
-
-
-def _profile_table(report: Report, columns: Sequence[Column], front: Sequence[str]) -> str:
-    """One row per profile; `columns` begin with the verdict."""
-    head = ["Profile", *(_markdown_title(column) for column in columns)]
-    rows = []
-    for profile in report.profiles:
-        cells = profile_cells(profile, columns)
-        texts = [_markdown_cell(cell.text, bool(cell.reason)) for cell in cells]
-        texts[0] = _markdown_cell(profile.verdict, profile.verdict == "fail")
-        rows.append([_escape(profile.name) + FRONT_SUFFIX * (profile.name in front), *texts])
-    return _table(head, rows)
-
-
-def _markdown_cell(text: str, fails: bool) -> str:
-    return f"{FAIL_MARK} **{_escape(text)}**" if fails else _escape(text)
-
-
-def _markdown_title(column: Column) -> str:
-    return column.title if column.group in PLAIN_GROUPS else f"{column.group}: {column.title}"
-
-
-def _shippable(report: Report, front: list[str]) -> str:
-    passing = [profile for profile in report.profiles if profile.verdict == "pass"]
-    if not passing:
-        return "None: no profile has passed a gate."
-    return "\n".join(
-        f"- {_escape(one.name)}: {metric_value(one, 'file_bytes'):.1f} MB, NDCG@10 {one.ndcg_at_10:.4f}"
-        + FRONT_SUFFIX * (one.name in front)
-        for one in passing
-    )
-
-
-def _reason_list(report: Report) -> Iterator[str]:
+def render_text(report: Report) -> str:
+    """Plain tables of at most 110 columns and the reasons below them; `!` marks a failing value."""
+    longest = "".join(text_lengths(report, measured=True)[-1:])
+    note = f" Latency at {longest} tokens." if longest else ""
+    lines = [f"{report.verdict.upper()}: {headline(report)}{note}", "", *_profile_lines(report, longest), ""]
+    if report.comparisons:
+        lines += ["LiteRT beside ONNX: the top 10 they share, NDCG@10 apart, LiteRT over ONNX", ""]
+        lines += [*_compared_lines(report), ""]
+    if cached_profiles(report):
+        lines += ["LiteRT without a weight cache (none), at first use (build) and with it there (warm)", ""]
+        lines += [*_cache_lines(report, longest), ""]
     for profile in report.profiles:
         for reason in profile.reasons:
-            yield f"- {FAIL_MARK} {_escape(profile.name)}: {_escape(reason)}"
+            lines += textwrap.wrap(f"{profile.name}: {reason}", TERMINAL_WIDTH, subsequent_indent="    ")
+    return "\n".join(map(_printable, lines)).rstrip() + "\n"
 
 
-def _reference_markdown(report: Report) -> str:
-    if report.reference is None:
-        return NO_REFERENCE
-    head = ("Dimension", "Before tuning", "After tuning", "Gain")
-    return f"NDCG@10 of {_escape(report.reference.source)}\n\n{_table(head, reference_rows(report))}"
+def _profile_lines(report: Report, longest: str) -> Iterator[str]:
+    columns = _terminal_columns(longest)
+    rows = [["profile", "verdict", *(f"{column.title} " for column in columns[1:])]]
+    for profile in report.profiles:
+        _, *cells = profile_cells(profile, columns)
+        rows.append([_cut(profile.name), profile.verdict, *map(_marked, cells)])
+    return _aligned(rows)
+
+
+def _terminal_columns(length: str) -> list[Column]:
+    return [
+        Column("", "verdict", "verdict"),
+        Column("", "MB", "file_bytes", 1),
+        Column("", "NDCG@10", "ndcg_at_10", 4),
+        Column("", "lost", "ndcg_drop_same_dim", 4),
+        Column("", "of full", "ndcg_drop_full_dim", 4),
+        Column("", "cos min", "golden_cosine_min", 4),
+        Column("", "p50 ms", f"latency_ms.{length}.p50", 1),
+        Column("", "p90 ms", f"latency_ms.{length}.p90", 1),
+        Column("", "RAM MB", "ram_mb.peak_above_baseline", 1),
+    ]
+
+
+def _compared_lines(report: Report) -> Iterator[str]:
+    rows = [["LiteRT", "ONNX", "top 10 ", "apart ", "error ", "size ", "p50 ", "RAM "]]
+    shown = ("top10_overlap", "ndcg_relative", "ndcg_error", "size_ratio", "p50_ratio", "ram_ratio")
+    for one in report.comparisons:
+        cells = zip(COMPARED, comparison_cells(report, one), strict=True)
+        texts = [_marked(cell) for column, cell in cells if column.metric in shown]
+        rows.append([_cut(one.litert), _cut(one.onnx), *texts])
+    return _aligned(rows, left=2)
+
+
+def _cache_lines(report: Report, longest: str) -> Iterator[str]:
+    names = {
+        "load_ms": "load ms",
+        "first_ms": "first ms",
+        f"latency_ms.{longest}.p50": "p50 ms",
+        "ram_mb.peak_above_baseline": "RAM MB",
+    }
+    columns = [column for column in cache_columns(report) if column.metric.endswith(tuple(names))]
+    groups = [names[column.metric.split(".", 2)[2]] for column in columns]
+    rows = [
+        ["", *(name if before != name else "" for before, name in pairwise(["", *groups]))],
+        ["profile", *(column.title.lower() for column in columns)],
+    ]
+    for profile in cached_profiles(report):
+        rows.append([_cut(profile.name), *(cell.text for cell in profile_cells(profile, columns))])
+    return _aligned(rows)
+
+
+def _aligned(rows: list[list[str]], left: int = 1) -> Iterator[str]:
+    """Rows as lines, their first `left` columns to the left and the others to the right."""
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    for row in rows:
+        padded = [
+            text.ljust(width) if index < left else text.rjust(width)
+            for index, (text, width) in enumerate(zip(row, widths, strict=True))
+        ]
+        yield " ".join(padded).rstrip()
+
+
+def _marked(cell: Cell) -> str:
+    return cell.text + ("!" if cell.reason else " ")
+
+
+def _cut(name: str) -> str:
+    return name if len(name) <= TERMINAL_NAME else f"{name[: TERMINAL_NAME - 1]}…"
+
+
+def _printable(line: str) -> str:
+    """A line that cannot steer the terminal."""
+    return "".join(character if character.isprintable() else "?" for character in line)

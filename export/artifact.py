@@ -19,10 +19,10 @@ from export.manifest import (
     GOLDEN_NAME,
     MANIFEST_NAME,
     MANIFEST_SCHEMA,
-    MODEL_NAME,
     TOKENIZER_NAME,
     FileEntry,
     Manifest,
+    model_file,
 )
 
 
@@ -34,14 +34,19 @@ class Artifact:
     manifest: Manifest
 
     @property
+    def model_name(self) -> str:
+        """Name of the graph file."""
+        return model_file(self.manifest.runtime)
+
+    @property
     def model_path(self) -> Path:
         """The graph file; its weights lie beside it."""
-        return self.path / MODEL_NAME
+        return self.path / self.model_name
 
     @property
     def file_bytes(self) -> int:
         """Bytes an app ships for the model itself: graph and weights, without tokenizer and golden."""
-        return sum(e.bytes for name, e in self.manifest.files.items() if name.startswith(MODEL_NAME))
+        return sum(e.bytes for name, e in self.manifest.files.items() if name.startswith(self.model_name))
 
 
 def open_artifact(path: Path, verify: bool = True) -> Artifact:
@@ -59,7 +64,7 @@ def open_artifact(path: Path, verify: bool = True) -> Artifact:
     if found != MANIFEST_SCHEMA:
         raise UserError(f"{manifest_path}: schema '{found}' is not '{MANIFEST_SCHEMA}'")
     manifest = from_dict(Manifest, raw, str(manifest_path))
-    for name in (MODEL_NAME, TOKENIZER_NAME, GOLDEN_NAME):
+    for name in (model_file(manifest.runtime), TOKENIZER_NAME, GOLDEN_NAME):
         if name not in manifest.files:
             raise UserError(f"{manifest_path}: its file table lacks {name}")
     if verify:

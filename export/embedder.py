@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -11,13 +13,47 @@ from common.errors import UserError
 from common.prompts import choose_query_prompt, default_document_prompt, pick_prompt, split_document
 from common.retrieval import Document
 from export.artifact import Artifact, open_artifact
-from export.session import open_session
+from export.litert_cache import WeightCache, default_cache_folder
+from export.session import OnnxSession
 from export.tokenizer import TextTokenizer, TokenBatch
 
 Float32 = npt.NDArray[np.float32]
 
 TOKENS_PER_BATCH = 4096
 """Padded tokens per inference call: enough to keep two cores busy, small enough to stay in cache."""
+
+
+class Session(Protocol):
+    """An open model of either runtime."""
+
+    def run_batch(self, batch: TokenBatch) -> Float32:
+        """Unit vectors float32 [batch, dim] of a token batch."""
+
+
+@dataclass(frozen=True)
+class Opening:
+    """How a model is opened: runtime threads (None: one per core) and, for LiteRT, its weight cache.
+
+    weight_cache: folder of the cache file (None: pocketvec's folder in the user's cache home).
+    use_weight_cache: False packs the weights anew in memory each time.
+    """
+
+    threads: int | None = None
+    weight_cache: Path | None = None
+    use_weight_cache: bool = True
+
+
+def open_session(artifact: Artifact, opening: Opening) -> Session:
+    """Open an artifact in the runtime that it is made for. Raises UserError when that cannot read it."""
+    if artifact.manifest.runtime == "onnx":
+        return OnnxSession(artifact.model_path, opening.threads)
+    from export.litert_session import LiteRTSession
+
+    cache = None
+    if opening.use_weight_cache:
+        content = artifact.manifest.files[artifact.model_name].sha256
+        cache = WeightCache(opening.weight_cache or default_cache_folder(), content)
+    return LiteRTSession(artifact, opening.threads, cache)
 
 
 class Embedder:
@@ -28,17 +64,17 @@ class Embedder:
     (1, 256)
     """
 
-    def __init__(self, artifact: Artifact, threads: int | None = None) -> None:
+    def __init__(self, artifact: Artifact, opening: Opening | None = None) -> None:
         """Load the tokenizer and open the model by path."""
         self.artifact = artifact
         self.manifest = artifact.manifest
         self.tokenizer = TextTokenizer(artifact.path, artifact.manifest)
-        self._session = open_session(artifact.model_path, threads)
+        self._session = open_session(artifact, opening or Opening())
 
     @classmethod
-    def open(cls, path: str | Path, threads: int | None = None, verify: bool = True) -> Embedder:
+    def open(cls, path: str | Path, opening: Opening | None = None, verify: bool = True) -> Embedder:
         """Open an artifact folder, its hashes checked unless `verify` is False."""
-        return cls(open_artifact(Path(path), verify), threads)
+        return cls(open_artifact(Path(path), verify), opening)
 
     def run(self, batch: TokenBatch) -> Float32:
         """One inference call: token batch in, float32 [batch, dim] out.
@@ -50,9 +86,7 @@ class Embedder:
         if not 0 <= batch.input_ids.min() <= batch.input_ids.max() < rows:
             bad = next(i for i in batch.input_ids.ravel().tolist() if not 0 <= i < rows)
             raise UserError(f"token id {bad}: lies outside the embedding table of {rows} rows")
-        feeds = {"input_ids": batch.input_ids, "attention_mask": batch.attention_mask}
-        vectors: Float32 = self._session.run(["sentence_embedding"], feeds)[0]
-        return vectors
+        return self._session.run_batch(batch)
 
     def embed(self, texts: list[str], prompt_name: str | None = None, prompt: str = "") -> Float32:
         """Embed texts behind a prompt of the model (by name) or a literal one: float32 [n, dim].

@@ -95,17 +95,20 @@ def golden_texts(model_prompts: dict[str, str], max_tokens: int) -> list[tuple[s
     return list(dict.fromkeys(pairs))
 
 
-def make_golden(source: Source) -> list[GoldenText]:
+def make_golden(source: Source, max_tokens: int) -> list[GoldenText]:
     """Reference ids and full-dimension vectors from plain Sentence Transformers, one text at a time.
 
-    A text that gives no token (possible without special tokens) is left out.
+    Texts are cut to `max_tokens`, at most the model's own limit. A text that gives no token (possible
+    without special tokens) is left out.
     """
     golden = []
-    for prompt, text in golden_texts(source.model.prompts, source.max_tokens):
+    limit, source.model.max_seq_length = source.model.max_seq_length, max_tokens
+    for prompt, text in golden_texts(source.model.prompts, max_tokens):
         ids = source.model.preprocess([prompt + text])["input_ids"][0].tolist()
         if ids:
             vector = source.model.encode(text, prompt=prompt, normalize_embeddings=True)
             golden.append(GoldenText(text, prompt, ids, [float(x) for x in vector]))
+    source.model.max_seq_length = limit
     return golden
 
 

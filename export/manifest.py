@@ -4,14 +4,42 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from common.errors import UserError
+
 MANIFEST_SCHEMA = "pocketvec.manifest/1"
 MANIFEST_NAME = "manifest.json"
 GOLDEN_NAME = "golden.json"
 TOKENIZER_NAME = "tokenizer.json"
-MODEL_NAME = "model.onnx"
+SENTENCEPIECE_NAME = "tokenizer.model"
+MODEL_FILES = {"onnx": "model.onnx", "litert": "model.tflite"}
+"""The graph by runtime; an ONNX graph has its weights in further files whose names begin with it."""
+RUNTIMES = tuple(MODEL_FILES)
+RAG_SDK = "rag-sdk"
+CONTRACTS = (RAG_SDK,)
+"""Forms that a LiteRT file can take for others than pocketvec's own clients."""
+MEDIAPIPE_TASK = "mediapipe-task"
+CLIENTS = (RAG_SDK, MEDIAPIPE_TASK)
+"""Who loads the rag-sdk form: Google's RAG SDK as a pair of files, MediaPipe wrapped in a .task."""
+OUTPUT = "sentence_embedding"
 
 PROMPT_MASK = 2
 """attention_mask value of a prompt token that is attended to but not pooled (include_prompt=False)."""
+
+
+def model_file(runtime: str) -> str:
+    """Name of the graph file. Raises UserError for an unknown runtime."""
+    if runtime not in MODEL_FILES:
+        raise UserError(f"runtime '{runtime}': unknown; known are {', '.join(MODEL_FILES)}")
+    return MODEL_FILES[runtime]
+
+
+def parse_runtimes(names: tuple[str, ...]) -> tuple[str, ...]:
+    """Several runtimes. Raises UserError for one unknown or given twice."""
+    for name in names:
+        model_file(name)
+        if names.count(name) > 1:
+            raise UserError(f"runtime '{name}': given twice")
+    return names
 
 
 def profile_name(runtime: str, precision: str, dim: int) -> str:
@@ -87,7 +115,12 @@ class RoundingCost:
 
 @dataclass(frozen=True)
 class Manifest:
-    """One profile: a precision and a dimension of one model for one runtime."""
+    """One profile: a precision and a dimension of one model for one runtime.
+
+    session: how the runtime was set up when it was measured, in its own words. For LiteRT, `lengths` are the
+    token counts of the signatures, `contract` names the client that the file is made for (None: pocketvec's
+    own signatures) and `delegates` says which accelerators the profile is known to be right on.
+    """
 
     schema: str
     name: str
@@ -109,3 +142,6 @@ class Manifest:
     reference: ReferenceScores | None = None
     rounding: RoundingCost | None = None
     session: dict[str, str] = field(default_factory=dict)
+    lengths: list[int] = field(default_factory=list)
+    contract: str | None = None
+    delegates: dict[str, str] = field(default_factory=dict)

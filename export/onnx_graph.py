@@ -9,12 +9,12 @@ import numpy as np
 import numpy.typing as npt
 
 from export.head import NORM_FLOOR, DenseLayer
+from export.manifest import OUTPUT
 from export.trunk import POOLED
 
 if TYPE_CHECKING:
     import onnx
 
-OUTPUT = "sentence_embedding"
 EXTERNAL_FROM_BYTES = 1024
 """Tensors from this size on lie in the data file, where a runtime can map them."""
 

@@ -55,6 +55,11 @@ class Source:
         return int(table.weight.shape[0])
 
     @property
+    def pad_id(self) -> int:
+        """Token id of padding; 0 for a tokenizer that names none."""
+        return self.tokenizer.pad_token_id or 0
+
+    @property
     def tokenizer(self) -> Any:
         """The Hugging Face tokenizer."""
         return self.model.tokenizer

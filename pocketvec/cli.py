@@ -13,6 +13,7 @@ from pathlib import Path
 
 from common.errors import UserError
 from common.offline import silence_telemetry
+from export.manifest import CLIENTS, CONTRACTS, RUNTIMES
 from export.session import usable_cores
 from pocketvec import BUNDLED_DATA, DEFAULT_GATES, HERE, STARTER_MODEL, commands
 
@@ -63,7 +64,7 @@ def build_parser() -> argparse.ArgumentParser:
         description="Fine-tune, export, quantise, benchmark and gate sentence-embedding models for phones.",
     )
     subparsers = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
-    for add in (_add_run, _add_train, _add_export, _add_quantize, _add_bench, _add_gate, _add_inspect):
+    for add in COMMANDS:
         add(subparsers)
     return parser
 
@@ -96,11 +97,22 @@ def _add_run(subparsers: Subparsers) -> None:  # type: ignore[type-arg]
     parser = _command(subparsers, "run", "train, merge, export, quantise, bench and gate in one go")
     parser.add_argument("--name", default="default", help="folder under --runs for everything that is made")
     parser.add_argument("--runs", type=Path, default=Path("runs"), help="where runs are kept")
+    parser.add_argument("--runtimes", type=_words, default=RUNTIMES, help="runtimes, comma-separated")
     parser.add_argument(
         "--precisions", type=_words, default=("q8_0", "q4_0"), help="quantised profiles besides fp32"
     )
+    _add_signatures(parser)
     _add_training(parser)
     _add_measuring(parser)
+
+
+def _add_signatures(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--signature-lengths",
+        type=_integers,
+        default=(),
+        help="LiteRT: token counts of the signatures (default: 64,256,512,2048 up to the model's limit)",
+    )
 
 
 def _add_train(subparsers: Subparsers) -> None:  # type: ignore[type-arg]
@@ -148,7 +160,10 @@ def _add_training(parser: argparse.ArgumentParser) -> None:
 def _add_export(subparsers: Subparsers) -> None:  # type: ignore[type-arg]
     parser = _command(subparsers, "export", "a model folder to fp32 artifacts, one per dimension")
     parser.add_argument("model", help="hub id or Sentence Transformers folder")
-    parser.add_argument("--out", type=Path, required=True, help="folder that gets onnx-fp32-<dim>d folders")
+    parser.add_argument(
+        "--out", type=Path, required=True, help="folder that gets <runtime>-fp32-<dim>d folders"
+    )
+    parser.add_argument("--format", type=_words, default=("onnx",), help="onnx, litert or both: onnx,litert")
     parser.add_argument(
         "--dims",
         type=_integers,
@@ -156,12 +171,27 @@ def _add_export(subparsers: Subparsers) -> None:  # type: ignore[type-arg]
         help="dimensions, comma-separated (default: the width, and 768,512,256,128 below it)",
     )
     parser.add_argument("--precision", default="fp32", help="fp32; quantise afterwards")
+    parser.add_argument(
+        "--lengths",
+        dest="signature_lengths",
+        type=_integers,
+        default=(),
+        help="LiteRT: token counts of the signatures (default: 64,256,512,2048 up to the model's limit)",
+    )
+    parser.add_argument(
+        "--contract", choices=CONTRACTS, default=None, help="LiteRT: write the form that this client loads"
+    )
 
 
 def _add_quantize(subparsers: Subparsers) -> None:  # type: ignore[type-arg]
-    parser = _command(subparsers, "quantize", "fp32 artifacts to q8_0 and q4_0 artifacts")
+    parser = _command(subparsers, "quantize", "fp32 artifacts to smaller ones")
     parser.add_argument("artifacts", type=Path, nargs="+", help="fp32 artifact folders")
-    parser.add_argument("--precision", type=_words, default=("q8_0", "q4_0"), help="comma-separated")
+    parser.add_argument(
+        "--precision",
+        type=_words,
+        default=("q8_0", "q4_0"),
+        help="q8_0 (int8 on LiteRT, which has no 8-bit blocks), q4_0, mixed, comma-separated",
+    )
     parser.add_argument("--out", type=Path, default=None, help="parent folder (beside the artifact)")
 
 
@@ -200,6 +230,27 @@ def _add_inspect(subparsers: Subparsers) -> None:  # type: ignore[type-arg]
     parser.add_argument("artifact", type=Path, help="artifact folder")
     parser.add_argument("--text", default=None, help="print the embedding of this text as JSON")
     _add_prompt(parser)
+
+
+def _add_pack(subparsers: Subparsers) -> None:  # type: ignore[type-arg]
+    parser = _command(
+        subparsers, "pack", "wrap a rag-sdk artifact for Google's clients, or check such a file"
+    )
+    parser.add_argument("path", type=Path, help="artifact folder; with --check a .tflite or .task file")
+    task = parser.add_mutually_exclusive_group(required=True)
+    task.add_argument(
+        "--for", dest="client", choices=CLIENTS, default=None, help="write what this client loads"
+    )
+    task.add_argument(
+        "--check", choices=CLIENTS, default=None, help="exit 1 and say why if it would not load"
+    )
+    parser.add_argument("--out", type=Path, default=None, help="file (mediapipe-task) or folder (rag-sdk)")
+
+
+COMMANDS = (
+    *(_add_run, _add_train, _add_export, _add_quantize, _add_bench, _add_gate, _add_inspect),
+    _add_pack,
+)
 
 
 def _integers(text: str) -> tuple[int, ...]:

@@ -18,6 +18,7 @@ from pocketvec import STARTER_MODEL
 if TYPE_CHECKING:
     from bench.measure import BenchConfig
     from bench.report import Report
+    from export.contract import ContractCheck
     from train.config import TrainConfig
 
 PASSED, GATE_FAILED = 0, 1
@@ -32,6 +33,7 @@ OVERRIDES = (
 def run(given: argparse.Namespace) -> int:
     """The whole pipeline; the last line of stdout is the verdict as JSON."""
     from bench.gate import read_gates
+    from export.manifest import parse_runtimes
     from pocketvec.pipeline import Plan, run_pipeline
     from quantize.quantize import parse_precisions
 
@@ -40,7 +42,9 @@ def run(given: argparse.Namespace) -> int:
         model=given.model,
         data=given.data,
         train=train_config(given),
+        runtimes=parse_runtimes(given.runtimes),
         precisions=parse_precisions(given.precisions),
+        signatures=given.signature_lengths,
         bench=bench_config(given),
         gates=read_gates(given.gates),
         allow_worse=given.allow_worse,
@@ -85,20 +89,23 @@ def bench_config(given: argparse.Namespace) -> BenchConfig:
 
 
 def export(given: argparse.Namespace) -> int:
-    """One trace, one fp32 artifact per dimension."""
+    """One fp32 artifact per format and dimension; all of them or, when one fails, none."""
+    from export.manifest import parse_runtimes
     from train.checkpoint import refuse_fp16
 
     refuse_fp16(given.precision)
     if given.precision != "fp32":
         raise UserError(f"precision '{given.precision}': export writes fp32; then run pocketvec quantize")
     from common.dims import choose_dims
+    from export.formats import ExportPlan, export_formats
     from export.source import open_source
-    from export.to_onnx import export_onnx
 
+    formats = parse_runtimes(given.format)
+    plan = ExportPlan(formats, given.signature_lengths, given.contract)
     source = open_source(given.model)
     dims = choose_dims(given.dims, source.full_dim)
-    with Display() as display, display.stage("export", len(dims) + 2) as step:
-        folders = export_onnx(source, list(dims), given.out, step)
+    with Display() as display, display.stage("export", plan.steps(len(dims))) as step:
+        folders = export_formats(source, list(dims), given.out, plan, step)
     sys.stdout.write("".join(f"{folder}\n" for folder in folders))
     return PASSED
 
@@ -176,6 +183,34 @@ def inspect(given: argparse.Namespace) -> int:
         vector = Embedder(artifact).embed_queries([given.text], given.prompt)[0]
         sys.stdout.write(json.dumps([float(f"{x:.6g}") for x in vector]) + "\n")
     return PASSED
+
+
+def pack(given: argparse.Namespace) -> int:
+    """Write what a client of Google's loads, or say why it would not load a file."""
+    from export.manifest import RAG_SDK
+
+    if given.check is not None:
+        from export.contract import check_rag_sdk
+        from export.task_bundle import check_task
+
+        return _judge(check_rag_sdk(given.path) if given.check == RAG_SDK else check_task(given.path))
+    if given.out is None:
+        raise UserError(f"--for {given.client}: say where to with --out")
+    from export.artifact import open_artifact
+    from export.task_bundle import client_notes, write_rag_sdk, write_task
+
+    artifact = open_artifact(given.path)
+    write = write_rag_sdk if given.client == RAG_SDK else write_task
+    write(artifact, given.out)
+    sys.stdout.write("".join(f"{line}\n" for line in (str(given.out), *client_notes(artifact))))
+    return PASSED
+
+
+def _judge(check: ContractCheck) -> int:
+    """Print the faults of a contract check, and what it could not see."""
+    lines = [*(f"fault: {one}" for one in check.faults), *(f"unchecked: {one}" for one in check.unchecked)]
+    sys.stdout.write("".join(f"{line}\n" for line in lines or ["the contract holds"]))
+    return GATE_FAILED if check.faults else PASSED
 
 
 def _conclude(report: Report, folder: Path) -> int:

@@ -25,9 +25,10 @@ from common.files import read_json, remove_empty, sha256_file, write_json
 from common.progress import Display
 from common.retrieval import read_retrieval_set
 from export.artifact import Artifact, open_artifact
+from export.formats import ExportPlan, export_formats
 from export.manifest import MANIFEST_NAME, profile_name
-from export.to_onnx import export_onnx
 from quantize.quantize import quantize_artifact
+from quantize.recipes import choose_precision
 from train.checkpoint import read_checkpoint_info, resolve_model
 from train.config import TrainConfig
 from train.job import TrainJob, changed_settings, run_training, training_claim
@@ -46,7 +47,9 @@ class Plan:
     model: str
     data: Path
     train: TrainConfig
+    runtimes: tuple[str, ...]
     precisions: tuple[str, ...]
+    signatures: tuple[int, ...]
     bench: BenchConfig
     gates: Gates
     allow_worse: bool = False
@@ -61,9 +64,18 @@ class Plan:
         """Parent of the artifact folders."""
         return self.folder / "artifacts"
 
-    def artifact(self, precision: str, dim: int) -> Path:
+    def artifact(self, runtime: str, precision: str, dim: int) -> Path:
         """Folder of one profile."""
-        return self.artifacts / profile_name("onnx", precision, dim)
+        return self.artifacts / profile_name(runtime, precision, dim)
+
+    def quantised(self, dims: list[int]) -> list[tuple[str, str, int]]:
+        """(runtime, precision, dim) of every profile besides fp32, in the words of its runtime."""
+        return [
+            (runtime, precision, dim)
+            for runtime in self.runtimes
+            for precision in dict.fromkeys(choose_precision(runtime, name) for name in self.precisions)
+            for dim in dims
+        ]
 
 
 def run_pipeline(plan: Plan, display: Display) -> Report:
@@ -74,7 +86,7 @@ def run_pipeline(plan: Plan, display: Display) -> Report:
     """
     if not (plan.data / "qrels" / "test.tsv").is_file():
         raise UserError(f"{plan.data}: the main job needs a BEIR folder with qrels/test.tsv to score on")
-    if importlib.util.find_spec("onnxscript") is None:
+    if "onnx" in plan.runtimes and importlib.util.find_spec("onnxscript") is None:
         raise missing_extra("export", "onnxscript")
     data = read_training_data(plan.data, plan.train.seed)
     claim = training_claim(resolve_model(plan.model)[0], data, plan.train)
@@ -116,8 +128,11 @@ def _check_model(plan: Plan) -> None:
     from export.source import open_source
 
     limit = open_source(plan.model).max_tokens
-    if max(plan.bench.lengths) > limit:
-        raise UserError(f"length {max(plan.bench.lengths)}: {plan.model} takes at most {limit} tokens")
+    if max(plan.signatures, default=0) > limit:
+        raise UserError(f"length {max(plan.signatures)}: {plan.model} takes at most {limit} tokens")
+    longest = min(limit, max(plan.signatures, default=limit)) if "litert" in plan.runtimes else limit
+    if max(plan.bench.lengths) > longest:
+        raise UserError(f"length {max(plan.bench.lengths)}: {plan.model} takes at most {longest} tokens here")
 
 
 def _train(plan: Plan, data: TrainingData, display: Display) -> list[int]:
@@ -136,32 +151,42 @@ def _train(plan: Plan, data: TrainingData, display: Display) -> list[int]:
 
 
 def _export(plan: Plan, dims: list[int], display: Display) -> None:
-    missing = [dim for dim in dims if not plan.artifact("fp32", dim).is_dir()]
-    if not missing:
+    missing = {
+        runtime: [dim for dim in dims if not plan.artifact(runtime, "fp32", dim).is_dir()]
+        for runtime in plan.runtimes
+    }
+    jobs = [(_export_plan(plan, runtime), missing[runtime]) for runtime in plan.runtimes if missing[runtime]]
+    if not jobs:
         display.done("export", "done before")
         return
     from export.source import open_source
 
-    with display.stage("export", len(missing) + 2) as step:
-        export_onnx(open_source(str(plan.checkpoint)), missing, plan.artifacts, step)
+    with display.stage("export", sum(job.steps(len(todo)) for job, todo in jobs)) as step:
+        source = open_source(str(plan.checkpoint))
+        for job, todo in jobs:
+            export_formats(source, todo, plan.artifacts, job, step)
+
+
+def _export_plan(plan: Plan, runtime: str) -> ExportPlan:
+    return ExportPlan((runtime,), plan.signatures if runtime == "litert" else ())
 
 
 def _quantize(plan: Plan, dims: list[int], display: Display) -> None:
-    jobs = [(dim, p) for p in plan.precisions for dim in dims if not plan.artifact(p, dim).is_dir()]
+    jobs = [job for job in plan.quantised(dims) if not plan.artifact(*job).is_dir()]
     if not jobs:
         display.done("quantize", "done before")
         return
     with display.stage("quantize", len(jobs)) as step:
-        for dim, precision in jobs:
-            out = plan.artifact(precision, dim)
-            quantize_artifact(plan.artifact("fp32", dim), precision, out)
+        for runtime, precision, dim in jobs:
+            out = plan.artifact(runtime, precision, dim)
+            quantize_artifact(plan.artifact(runtime, "fp32", dim), precision, out)
             step(out.name)
 
 
 def _bench(plan: Plan, dims: list[int], display: Display) -> Report:
     """Measure every artifact, or take the measurements of these very files under these very options."""
-    paths = [plan.artifact(precision, dim) for precision in ("fp32", *plan.precisions) for dim in dims]
-    artifacts = [open_artifact(path) for path in paths]
+    plain = [(runtime, "fp32", dim) for runtime in plan.runtimes for dim in dims]
+    artifacts = [open_artifact(plan.artifact(*one)) for one in plain + plan.quantised(dims)]
     subject = _subject(plan, artifacts)
     path = plan.folder / MEASURED_NAME
     kept = read_json(path) if path.is_file() else None

@@ -4,17 +4,13 @@ MatMul and Gemm become com.microsoft.MatMulNBits, Gather becomes com.microsoft.G
 use zero point 2**(bits-1) when none is given, which is exactly the offset of a symmetric code. Scales are
 stored as float32 holding fp16 values: with float16 scales the kernels would also compute in float16.
 
-The head's input columns are equalised first: column c is divided by its largest magnitude and the pooled
-vector multiplied by it, which changes nothing in exact arithmetic. A pooled Gemma vector has a component ten
-times larger than the rest whose column in the head is small; block rounding would give that column the error
-of its large neighbours. On the starter this is the difference between a worst golden cosine of 0.80 and 0.90
-at Q4_0 (tests/test_quantize.py holds it).
+The head's input columns are equalised first (quantize.weights) by a Mul before the product.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import NamedTuple
+from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
@@ -22,17 +18,20 @@ import onnx
 from onnx import helper, numpy_helper
 
 from common.errors import UserError
-from quantize.blocks import BLOCK, Blocks, Codec, Float32, decode_rows, encode_rows
+from export.onnx_graph import save_graph
+from quantize.blocks import BLOCK, Blocks, Codec, Float32
+from quantize.recipes import Recipe
+from quantize.weights import LARGE_ELEMENTS, encode_weight, pack
 
 DOMAIN = "com.microsoft"
-LARGE_ELEMENTS = 4096
-"""Matrices from this size on are quantised; none may stay fp32."""
 INT8_COMPUTE = 4
 """MatMulNBits accuracy_level: activations are rounded to int8 block by block for the product.
 
 On x86 with VNNI an 8-bit product of 16 tokens ran 3 times faster than with float32 activations, and the
 worst golden cosine of the starter moved by less than 0.0001.
 """
+FLOAT_COMPUTE = 1
+"""For the head, one row a text: nothing to gain, and a rounded pooled vector moved NDCG by 0.5 %."""
 HEAD_INPUT = "head.0.weight_t"
 """The matrix whose input is the pooled vector; one row a text, so that scaling it costs nothing."""
 
@@ -50,29 +49,28 @@ class Weight:
     matrix: Float32
 
 
-class EncodedWeight(NamedTuple):
-    """Blocks of a weight whose columns were divided by `column_scales` (None: they were not)."""
-
-    blocks: Blocks
-    column_scales: Float32 | None
-
-
-def encode_weight(weight: Weight, codec: Codec) -> EncodedWeight:
-    """Quantise one weight, the head's input with its columns equalised."""
-    if weight.name != HEAD_INPUT:
-        return EncodedWeight(encode_rows(weight.matrix, codec, weight.name), None)
-    largest = np.abs(weight.matrix).max(axis=0)
-    scales = np.where(largest > 0, largest, 1).astype(np.float32)
-    return EncodedWeight(encode_rows(weight.matrix / scales, codec, weight.name), scales)
+def write_quantized(source: Path, target: Path, recipe: Recipe) -> None:
+    """Read the fp32 graph `source` and write it to `target` with its weights quantised."""
+    model = onnx.load(str(source))
+    quantize_graph(model, recipe)
+    save_graph(model, target)
 
 
-def quantize_graph(model: onnx.ModelProto, codec: Codec) -> None:
+def write_rounded(source: Path, target: Path, recipe: Recipe) -> None:
+    """Read the fp32 graph `source` and write it to `target` with its weights rounded, all else fp32."""
+    model = onnx.load(str(source))
+    round_graph(model, recipe)
+    save_graph(model, target)
+
+
+def quantize_graph(model: onnx.ModelProto, recipe: Recipe) -> None:
     """Quantise every large weight of `model` in place.
 
     Raises UserError when a large float32 matrix is left over, naming it.
     """
     for weight in find_weights(model):
-        encoded = encode_weight(weight, codec)
+        codec = _codec(weight, recipe)
+        encoded = encode_weight(weight.matrix, codec, weight.name, equalised=weight.name == HEAD_INPUT)
         if encoded.column_scales is not None:
             _scale_input(model.graph, weight.node, encoded.column_scales)
         _replace(model.graph, weight, encoded.blocks, codec)
@@ -82,17 +80,20 @@ def quantize_graph(model: onnx.ModelProto, codec: Codec) -> None:
     _refuse_large_float(model)
 
 
-def round_graph(model: onnx.ModelProto, codec: Codec) -> None:
+def _codec(weight: Weight, recipe: Recipe) -> Codec:
+    return recipe.codec(weight.name, is_table=weight.node.op_type == "Gather")
+
+
+def round_graph(model: onnx.ModelProto, recipe: Recipe) -> None:
     """Give every large weight its rounded value but keep the fp32 operators.
 
     What this graph loses against fp32 is the cost of the rounding alone; the rest is the kernels'.
     """
     constants = {tensor.name: tensor for tensor in model.graph.initializer}
     for weight in find_weights(model):
-        encoded = encode_weight(weight, codec)
-        rounded = decode_rows(encoded.blocks, *weight.matrix.shape)
-        if encoded.column_scales is not None:
-            rounded = rounded * encoded.column_scales
+        codec = _codec(weight, recipe)
+        encoded = encode_weight(weight.matrix, codec, weight.name, equalised=weight.name == HEAD_INPUT)
+        rounded = encoded.decode(*weight.matrix.shape)
         stored = rounded if _rows_are_outputs(weight.node) else rounded.T
         constants[weight.name].CopyFrom(numpy_helper.from_array(np.ascontiguousarray(stored), weight.name))
 
@@ -164,7 +165,7 @@ def _gather(graph: onnx.GraphProto, weight: Weight, blocks: Blocks, codec: Codec
     rows, columns = weight.matrix.shape
     if columns % BLOCK:
         raise UserError(f"tensor '{weight.name}': table width {columns} is not a multiple of {BLOCK}")
-    packed = pack(blocks, codec.bits).reshape(rows, -1)
+    packed = pack(blocks.codes + _offset(codec), codec.bits).reshape(rows, -1)
     data = _constant(graph, f"{weight.name}.{codec.name}", packed)
     scales = _constant(graph, f"{weight.name}.{codec.name}_scales", blocks.scales.reshape(rows, -1))
     node = weight.node
@@ -187,7 +188,7 @@ def _product(graph: onnx.GraphProto, weight: Weight, blocks: Blocks, codec: Code
     node = weight.node
     if node.op_type == "Gemm":
         _refuse_scaled_gemm(node, weight.name)
-    packed = pack(blocks, codec.bits).reshape(outputs, -1, BLOCK * codec.bits // 8)
+    packed = pack(blocks.codes + _offset(codec), codec.bits).reshape(outputs, -1, BLOCK * codec.bits // 8)
     data = _constant(graph, f"{weight.name}.{codec.name}", packed)
     scales = _constant(graph, f"{weight.name}.{codec.name}_scales", blocks.scales.reshape(outputs, -1))
     has_bias = node.op_type == "Gemm" and len(node.input) > 2 and node.input[2]
@@ -202,7 +203,7 @@ def _product(graph: onnx.GraphProto, weight: Weight, blocks: Blocks, codec: Code
         N=outputs,
         bits=codec.bits,
         block_size=BLOCK,
-        accuracy_level=INT8_COMPUTE,
+        accuracy_level=FLOAT_COMPUTE if weight.name.startswith("head.") else INT8_COMPUTE,
     )
     if not has_bias:
         return [product]
@@ -214,13 +215,9 @@ def _refuse_scaled_gemm(node: onnx.NodeProto, name: str) -> None:
         raise UserError(f"tensor '{name}': a Gemm with transA, alpha or beta cannot be quantised")
 
 
-def pack(blocks: Blocks, bits: int) -> npt.NDArray[np.uint8]:
-    """Codes as the kernels read them: offset by 2**(bits-1); two 4-bit codes a byte, the first one low."""
-    codes: npt.NDArray[np.uint8] = (blocks.codes.astype(np.int16) + (1 << (bits - 1))).astype(np.uint8)
-    if bits == 8:
-        return codes
-    packed: npt.NDArray[np.uint8] = codes[:, 0::2] | np.left_shift(codes[:, 1::2], 4)
-    return packed
+def _offset(codec: Codec) -> np.int16:
+    """What the kernels take off a stored code."""
+    return np.int16(1 << (codec.bits - 1))
 
 
 def _constant(graph: onnx.GraphProto, name: str, value: npt.NDArray[np.generic]) -> str:

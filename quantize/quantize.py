@@ -3,29 +3,22 @@
 from __future__ import annotations
 
 import dataclasses
+import importlib
 import shutil
 import tempfile
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
+from typing import Any
 
 from common.errors import UserError, missing_extra
 from common.files import refuse_existing
 from export.artifact import Artifact, open_artifact, write_manifest, writing_artifact
-from export.embedder import Embedder
+from export.embedder import Embedder, Opening
 from export.golden import golden_parity
-from export.manifest import MODEL_NAME, RoundingCost, profile_name
-from export.onnx_graph import save_graph
-from quantize.blocks import CODECS, Codec
+from export.manifest import RoundingCost, profile_name
+from quantize.recipes import RECIPES, Recipe, choose_precision, known_precisions
 from train.checkpoint import refuse_fp16
-
-
-def parse_precision(name: str) -> str:
-    """A precision that `quantize_artifact` takes. Raises UserError otherwise, with the reason for fp16."""
-    refuse_fp16(name)
-    if name not in CODECS:
-        raise UserError(f"precision '{name}': unknown; choose from {', '.join(CODECS)}")
-    return name
 
 
 @dataclass(frozen=True)
@@ -48,7 +41,8 @@ def plan_quantization(
     jobs: list[QuantizeJob] = []
     for parent in parents:
         manifest = open_fp32(parent).manifest
-        for precision in map(parse_precision, precisions):
+        for wanted in precisions:
+            precision = choose_precision(manifest.runtime, wanted)
             name = profile_name(manifest.runtime, precision, manifest.dim)
             jobs.append(QuantizeJob(parent, precision, (out or parent.resolve().parent) / name))
     folders = [job.out for job in jobs]
@@ -68,9 +62,12 @@ def open_fp32(path: Path) -> Artifact:
 
 
 def parse_precisions(names: tuple[str, ...]) -> tuple[str, ...]:
-    """Several precisions. Raises UserError for one unknown or given twice."""
+    """Several precisions. Raises UserError for one that no runtime knows or given twice."""
     for name in names:
-        if names.count(parse_precision(name)) > 1:
+        refuse_fp16(name)
+        if name not in known_precisions():
+            raise UserError(f"precision '{name}': unknown; choose from {', '.join(known_precisions())}")
+        if names.count(name) > 1:
             raise UserError(f"precision '{name}': given twice")
     return names
 
@@ -81,49 +78,57 @@ def quantize_artifact(parent: Path, precision: str, out: Path) -> Path:
     The manifest records the parent and what the rounding alone costs on the golden texts. Raises UserError
     for a parent that is not fp32, a precision unknown, or weights that cannot be quantised.
     """
-    codec = CODECS[parse_precision(precision)]
-    try:
-        import onnx
-
-        from quantize.onnx_rewrite import quantize_graph
-    except ImportError as error:
-        raise missing_extra("quantize", error.name or "onnx") from None
     source = open_fp32(parent)
+    runtime = source.manifest.runtime
+    precision = choose_precision(runtime, precision)
+    recipe = RECIPES[runtime][precision]
+    rewrite = _rewriter(runtime)
     with writing_artifact(out) as folder:
-        for name in source.manifest.files:
-            if not name.startswith(MODEL_NAME):
-                shutil.copyfile(parent / name, folder / name)
-        model = onnx.load(str(source.model_path))
-        quantize_graph(model, codec)
-        save_graph(model, folder / MODEL_NAME)
+        _copy_rest(source, folder)
+        rewrite.write_quantized(source.model_path, folder / source.model_name, recipe)
         manifest = dataclasses.replace(
             source.manifest,
-            name=profile_name(source.manifest.runtime, precision, source.manifest.dim),
+            name=profile_name(runtime, precision, source.manifest.dim),
             precision=precision,
             parent=source.manifest.name,
-            rounding=rounding_cost(source, codec, out.parent),
-            tools={**source.manifest.tools, "onnx": version("onnx")},
+            rounding=rounding_cost(source, recipe, out.parent),
+            tools={**source.manifest.tools, **{tool: version(tool) for tool in REWRITERS[runtime][1]}},
         )
         write_manifest(folder, manifest)
     return out
 
 
-def rounding_cost(source: Artifact, codec: Codec, scratch_parent: Path) -> RoundingCost:
+REWRITERS = {
+    "onnx": ("quantize.onnx_rewrite", ("onnx",)),
+    "litert": ("quantize.litert_rewrite", ("ai-edge-litert",)),
+}
+"""Module that rewrites the graphs of a runtime, and the packages that it writes with."""
+
+
+def _rewriter(runtime: str) -> Any:
+    try:
+        return importlib.import_module(REWRITERS[runtime][0])
+    except ImportError as error:
+        raise missing_extra("quantize", error.name or "onnx") from None
+
+
+def _copy_rest(source: Artifact, folder: Path) -> None:
+    """Everything but the graph and its weights."""
+    for name in source.manifest.files:
+        if not name.startswith(source.model_name):
+            shutil.copyfile(source.path / name, folder / name)
+
+
+def rounding_cost(source: Artifact, recipe: Recipe, scratch_parent: Path) -> RoundingCost:
     """Golden cosine of the fp32 graph with rounded weights: the part that no kernel can win back.
 
     The graph lies for a moment in a temporary folder under `scratch_parent`; it is as large as the fp32 one.
     """
-    import onnx
-
-    from quantize.onnx_rewrite import round_graph
-
-    model = onnx.load(str(source.model_path))
-    round_graph(model, codec)
     with tempfile.TemporaryDirectory(prefix=".rounded.", dir=scratch_parent) as scratch:
         folder = Path(scratch)
-        for name in source.manifest.files:
-            if not name.startswith(MODEL_NAME):
-                shutil.copyfile(source.path / name, folder / name)
-        save_graph(model, folder / MODEL_NAME)
-        parity = golden_parity(Embedder(Artifact(folder, source.manifest)))
+        _copy_rest(source, folder)
+        rewrite = _rewriter(source.manifest.runtime)
+        rewrite.write_rounded(source.model_path, folder / source.model_name, recipe)
+        embedder = Embedder(Artifact(folder, source.manifest), Opening(use_weight_cache=False))
+        parity = golden_parity(embedder)
     return RoundingCost(parity.cosine_mean, parity.cosine_min)

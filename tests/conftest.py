@@ -3,20 +3,30 @@
 import json
 import os
 import shutil
+import tempfile
 
 os.environ["HF_HUB_OFFLINE"] = "1"
 os.environ["ORT_DISABLE_TELEMETRY"] = "1"
+os.environ["POCKETVEC_CACHE"] = tempfile.mkdtemp(prefix="pocketvec-weight-cache-")
 
 from pathlib import Path
 
 import pytest
 
+from export.artifact import Artifact, open_artifact
 from export.source import Source, open_source
+from export.task_bundle import write_task
+from export.to_litert import LiteRTOptions, export_litert
 from export.to_onnx import export_onnx
 from pocketvec import BUNDLED_DATA, STARTER_MODEL
 from quantize.quantize import quantize_artifact
 
 DIMS = (768, 128)
+
+
+def pytest_sessionfinish() -> None:
+    """Leave no weight caches behind."""
+    shutil.rmtree(os.environ["POCKETVEC_CACHE"], ignore_errors=True)
 
 
 @pytest.fixture(scope="session")
@@ -32,6 +42,30 @@ def artifacts(starter: Source, tmp_path_factory: pytest.TempPathFactory) -> Path
         for precision in ("q8_0", "q4_0"):
             quantize_artifact(parent, precision, folder / parent.name.replace("fp32", precision))
     return folder
+
+
+@pytest.fixture(scope="session")
+def litert_artifacts(starter: Source, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with the starter's fp32, int8, q4_0 and mixed LiteRT artifacts at 768 and 128 dimensions."""
+    folder = tmp_path_factory.mktemp("litert-artifacts")
+    for parent in export_litert(starter, list(DIMS), folder, LiteRTOptions()):
+        for precision in ("int8", "q4_0", "mixed"):
+            quantize_artifact(parent, precision, folder / parent.name.replace("fp32", precision))
+    return folder
+
+
+@pytest.fixture(scope="session")
+def rag_sdk(starter: Source, tmp_path_factory: pytest.TempPathFactory) -> Artifact:
+    options = LiteRTOptions(lengths=(64,), contract="rag-sdk")
+    (folder,) = export_litert(starter, [128], tmp_path_factory.mktemp("rag"), options)
+    return open_artifact(folder)
+
+
+@pytest.fixture(scope="session")
+def task(rag_sdk: Artifact, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    out = tmp_path_factory.mktemp("task") / "starter.task"
+    write_task(rag_sdk, out)
+    return out
 
 
 @pytest.fixture(scope="session")

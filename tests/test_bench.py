@@ -10,7 +10,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from bench.measure import BenchConfig, carried_reference, measure_all, run_probe
+from bench.cost import run_probe
+from bench.measure import BenchConfig, carried_reference, measure_all
+from bench.probe import Plan
 from bench.quality import score
 from common.errors import UserError
 from common.progress import silent
@@ -19,6 +21,7 @@ from export.artifact import open_artifact
 
 ROOT = Path(__file__).parent.parent
 QUICK = BenchConfig(lengths=(16, 64), runs=30)
+PLAN = Plan([16, 64], runs=30, threads=2)
 
 BLOCKER = """
 import sys
@@ -30,12 +33,16 @@ sys.meta_path.insert(0, Blocker())
 """
 
 
+@pytest.mark.parametrize(
+    ("fixture", "name"), [("artifacts", "onnx-q8_0-128d"), ("litert_artifacts", "litert-int8-128d")]
+)
 def test_bench_and_gate_run_in_an_environment_without_torch(
-    artifacts: Path, small_data: Path, tmp_path: Path
+    fixture: str, name: str, small_data: Path, tmp_path: Path, request: pytest.FixtureRequest
 ) -> None:
     (tmp_path / "sitecustomize.py").write_text(BLOCKER)  # reaches the measuring child process too
     environment = {**os.environ, "PYTHONPATH": f"{tmp_path}{os.pathsep}{ROOT}"}
-    command = [sys.executable, "-m", "pocketvec", "bench", str(artifacts / "onnx-q8_0-128d")]
+    command = [sys.executable, "-m", "pocketvec", "bench"]
+    command += [str(request.getfixturevalue(fixture) / name)]
     command += ["--data", str(small_data), "--out", str(tmp_path / "report"), "--lengths", "16"]
     gates = tmp_path / "gates.toml"
     gates.write_text('schema = "pocketvec.gates/1"\n[ram_mb]\npeak_above_baseline = 200\nanonymous = 200\n')
@@ -43,7 +50,7 @@ def test_bench_and_gate_run_in_an_environment_without_torch(
         [*command, "--gates", str(gates)], env=environment, capture_output=True, text=True, check=False
     )
     assert finished.returncode == 0, finished.stderr
-    assert json.loads(finished.stdout.splitlines()[-1])["passed"] == ["onnx-q8_0-128d"]
+    assert json.loads(finished.stdout.splitlines()[-1])["passed"] == [name]
     blocked = subprocess.run(
         [sys.executable, "-c", "import torch"], env=environment, capture_output=True, check=False
     )
@@ -57,7 +64,7 @@ def test_the_base_dependencies_hold_neither_torch_nor_transformers() -> None:
 
 
 def test_the_probe_reports_memory_that_adds_up(artifacts: Path) -> None:
-    figures = run_probe(artifacts / "onnx-fp32-768d", QUICK)
+    figures = run_probe(artifacts / "onnx-fp32-768d", PLAN)
     assert figures["heavy_modules"] == []
     assert figures["baseline_rss"] < figures["load_peak_rss"]
     model_bytes = open_artifact(artifacts / "onnx-fp32-768d").file_bytes
@@ -71,13 +78,18 @@ def test_the_probe_reports_memory_that_adds_up(artifacts: Path) -> None:
 def test_a_larger_model_shows_in_the_measured_memory(artifacts: Path) -> None:
     peaks = {}
     for precision in ("fp32", "q4_0"):
-        figures = run_probe(artifacts / f"onnx-{precision}-128d", QUICK)
+        figures = run_probe(artifacts / f"onnx-{precision}-128d", PLAN)
         peaks[precision] = figures["run_peak_rss"] - figures["baseline_rss"]
     saved = (
         open_artifact(artifacts / "onnx-fp32-128d").file_bytes
         - open_artifact(artifacts / "onnx-q4_0-128d").file_bytes
     )
     assert peaks["fp32"] - peaks["q4_0"] > 0.5 * saved
+
+
+def test_the_first_inference_is_timed_apart_from_loading(artifacts: Path) -> None:
+    figures = run_probe(artifacts / "onnx-q4_0-128d", PLAN)
+    assert 0 < figures["first_ms"] < figures["load_ms"]
 
 
 def test_latency_keeps_its_counts_and_order(artifacts: Path, small_data: Path) -> None:

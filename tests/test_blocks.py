@@ -10,8 +10,9 @@ import numpy.typing as npt
 import pytest
 
 from common.errors import UserError
-from quantize.blocks import BLOCK, CODECS, Blocks, Float32, decode_rows, encode_rows
+from quantize.blocks import BLOCK, Q4_0, Q8_0, Blocks, Float32, decode_rows, encode_rows
 
+CODECS = {"q8_0": Q8_0, "q4_0": Q4_0}
 TYPES = {"q8_0": gguf.GGMLQuantizationType.Q8_0, "q4_0": gguf.GGMLQuantizationType.Q4_0}
 BELOW_HALF = float(np.nextafter(np.float32(0.5), np.float32(0)))
 """x + 0.5 rounds to 1 in float32, so adding a half and truncating would code it as 1, not 0."""

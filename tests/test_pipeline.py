@@ -43,7 +43,12 @@ def test_the_run_folder_holds_every_stages_result(finished: Path) -> None:
     folder = finished / "default"
     names = {"checkpoint", "artifacts", "run.json", "measurements.json", "report.json", "report.md"}
     assert {path.name for path in folder.iterdir()} == names | {"report.html"}
-    profiles = {f"onnx-{precision}-{dim}d" for precision in ("fp32", "q4_0") for dim in (768, 128)}
+    profiles = {
+        f"{runtime}-{precision}-{dim}d"
+        for runtime in ("onnx", "litert")
+        for precision in ("fp32", "q4_0")
+        for dim in (768, 128)
+    }
     assert {path.name for path in (folder / "artifacts").iterdir()} == profiles
 
 

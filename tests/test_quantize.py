@@ -12,9 +12,11 @@ from export.artifact import open_artifact
 from export.embedder import Embedder
 from export.golden import golden_parity
 from export.tokenizer import TokenBatch
-from quantize.blocks import CODECS, decode_rows, encode_rows
-from quantize.onnx_rewrite import HEAD_INPUT, encode_weight, find_weights, quantize_graph
+from quantize.blocks import Q4_0, decode_rows, encode_rows
+from quantize.onnx_rewrite import HEAD_INPUT, find_weights, quantize_graph
 from quantize.quantize import quantize_artifact
+from quantize.recipes import RECIPES
+from quantize.weights import encode_weight
 
 PROFILES = [(precision, dim) for precision in ("q8_0", "q4_0") for dim in (768, 128)]
 
@@ -62,12 +64,13 @@ def test_the_file_holds_the_codecs_numbers_bit_for_bit(artifacts: Path, precisio
     source = onnx.load(str(artifacts / "onnx-fp32-128d" / "model.onnx"))
     stored = onnx.load(str(artifacts / f"onnx-{precision}-128d" / "model.onnx"))
     tensors = {t.name: numpy_helper.to_array(t) for t in stored.graph.initializer}
-    codec = CODECS[precision]
     for weight in find_weights(source):
+        codec = RECIPES["onnx"][precision].codec(weight.name, weight.node.op_type == "Gather")
         codes = unpack(tensors[f"{weight.name}.{precision}"].reshape(len(weight.matrix), -1), codec.bits)
         scales = tensors[f"{weight.name}.{precision}_scales"].reshape(len(weight.matrix), -1)
         values = (codes.reshape(len(codes), -1, 32) * scales[:, :, None]).reshape(len(codes), -1)
-        expected = decode_rows(encode_weight(weight, codec).blocks, *weight.matrix.shape)
+        encoded = encode_weight(weight.matrix, codec, weight.name, equalised=weight.name == HEAD_INPUT)
+        expected = decode_rows(encoded.blocks, *weight.matrix.shape)
         np.testing.assert_array_equal(values[:, : weight.matrix.shape[1]].astype(np.float32), expected)
 
 
@@ -81,9 +84,9 @@ def unpack(packed: np.ndarray, bits: int) -> np.ndarray:
 def test_equalised_columns_more_than_halve_the_error_of_the_heads_smallest_column(artifacts: Path) -> None:
     source = onnx.load(str(artifacts / "onnx-fp32-768d" / "model.onnx"))
     head = next(weight for weight in find_weights(source) if weight.name == HEAD_INPUT)
-    codec, shape = CODECS["q4_0"], head.matrix.shape
+    codec, shape = Q4_0, head.matrix.shape
     plain = decode_rows(encode_rows(head.matrix, codec, head.name), *shape)
-    encoded = encode_weight(head, codec)
+    encoded = encode_weight(head.matrix, codec, head.name, equalised=True)
     assert encoded.column_scales is not None
     equalised = decode_rows(encoded.blocks, *shape) * encoded.column_scales
     smallest = np.abs(head.matrix).max(axis=0).argmin()
@@ -106,10 +109,12 @@ def test_a_weight_that_is_not_finite_is_named(artifacts: Path) -> None:
     broken[5, 7] = np.inf
     tensor.CopyFrom(numpy_helper.from_array(broken, tensor.name))
     with pytest.raises(UserError, match=r"layers\.3\.mlp\.up_proj\.weight_t.*inf at \[7, 5\]"):
-        quantize_graph(model, CODECS["q4_0"])
+        quantize_graph(model, RECIPES["onnx"]["q4_0"])
 
 
-@pytest.mark.parametrize(("precision", "message"), [("fp16", "65504"), ("q5_1", "choose from q8_0, q4_0")])
+@pytest.mark.parametrize(
+    ("precision", "message"), [("fp16", "65504"), ("q5_1", "choose from q8_0, q4_0, mixed, int8")]
+)
 def test_an_unknown_precision_is_refused(
     artifacts: Path, tmp_path: Path, precision: str, message: str
 ) -> None:

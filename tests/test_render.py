@@ -4,105 +4,16 @@ from __future__ import annotations
 
 import dataclasses
 import re
-from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
 
 import pytest
+from report_samples import HOSTILE, Page, assert_well_formed, markdown_tables, profile, report
 
+from bench.markdown import render_markdown
 from bench.pareto import pareto_front
-from bench.render import render_html, render_markdown, render_text, write_views
-from bench.report import Context, Latency, Memory, Profile, Reference, Report, Target
-
-VOID = {"meta", "br", "hr", "img", "link", "input"}
-HOSTILE = '<script>alert(1)</script> | 🦀 שלום & "q" \''
-"""A text that would break HTML, a Markdown table and a left-to-right layout."""
-
-
-def profile(name: str = "q4_0-256d", **changes: Any) -> Profile:
-    """A passing profile, with `changes`."""
-    values: dict[str, Any] = {
-        "name": name,
-        "runtime": "onnxruntime",
-        "precision": "q4_0",
-        "dim": 256,
-        "file_bytes": 198_400_000,
-        "ndcg_at_10": 0.5121,
-        "recall_at_10": 0.61,
-        "mrr_at_10": 0.55,
-        "ndcg_drop_same_dim": 0.0312,
-        "ndcg_drop_full_dim": 0.0411,
-        "golden_cosine_mean": 0.9911,
-        "golden_cosine_min": 0.8732,
-        "golden_worst_text": "a hard text",
-        "golden_ids_equal": True,
-        "rounding_cosine_mean": 0.9951,
-        "rounding_cosine_min": 0.9312,
-        "load_ms": 812.4,
-        "latency_ms": {"256": Latency(171.2, 180.1, 190.3, 50, 12), "16": Latency(14.1, 15.2, 17.3, 50, 10)},
-        "ram_mb": Memory(61.5, 275.5, 260.1, 104.7, 150.2),
-        "verdict": "pass",
-    }
-    return Profile(**(values | changes))
-
-
-def report(*profiles: Profile, **changes: Any) -> Report:
-    """A report over `profiles` (one passing profile when none is given), with `changes`."""
-    context = Context(
-        created="2025-01-02T03:04:05+00:00",
-        target=Target("host", "Example CPU", 8, 4, "Linux-6.1"),
-        versions={"python": "3.11.7", "onnxruntime": "1.29.0"},
-        data={"name": "saltern", "split": "test", "sha256": "ab" * 32},
-        query_prompt="task: search result | query: ",
-        cache="page cache warm",
-    )
-    values: dict[str, Any] = {
-        "schema": "pocketvec.report/1",
-        "context": context,
-        "verdict": "pass",
-        "reference": Reference("fp32 PyTorch", {"128": 0.49, "768": 0.5532}, {"128": 0.42, "768": 0.5011}),
-        "profiles": list(profiles) or [profile()],
-    }
-    return Report(**(values | changes))
-
-
-class Page(HTMLParser):
-    """Every element with its attributes and own text; fails on a tag that does not close."""
-
-    def __init__(self, text: str) -> None:
-        super().__init__()
-        self.elements: list[tuple[str, dict[str, str | None], list[str]]] = []
-        self._open: list[int] = []
-        self.feed(text)
-        self.close()
-        assert not self._open, f"left open: {[self.elements[index][0] for index in self._open]}"
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self.elements.append((tag, dict(attrs), []))
-        if tag not in VOID:
-            self._open.append(len(self.elements) - 1)
-
-    def handle_endtag(self, tag: str) -> None:
-        opened = self.elements[self._open.pop()][0]
-        assert opened == tag, f"<{opened}> is closed by </{tag}>"
-
-    def handle_data(self, data: str) -> None:
-        for index in self._open:
-            self.elements[index][2].append(data)
-
-    def found(self, tag: str, css: str = "") -> list[tuple[dict[str, str | None], str]]:
-        """(attributes, text) of elements called `tag` that have class `css`."""
-        return [
-            (attributes, " ".join("".join(texts).split()))
-            for name, attributes, texts in self.elements
-            if name == tag and (not css or css in (attributes.get("class") or "").split())
-        ]
-
-
-def markdown_tables(text: str) -> list[list[list[str]]]:
-    """Every table as rows of cells, split where a pipe is not escaped."""
-    blocks = [block.splitlines() for block in text.split("\n\n") if block.startswith("|")]
-    return [[re.split(r"(?<!\\)\|", line)[1:-1] for line in block] for block in blocks]
+from bench.render import render_html, render_text, write_views
+from bench.report import Memory, Reference, Report
 
 
 @pytest.mark.parametrize(
@@ -148,14 +59,6 @@ def test_foreign_texts_are_escaped_everywhere() -> None:
     assert any(text == f"“{HOSTILE}”" for _, text in Page(html).found("dd"))
     assert "<script>" not in render_markdown(hostile)
     assert_well_formed(render_markdown(hostile))
-
-
-def assert_well_formed(markdown: str) -> None:
-    tables = markdown_tables(markdown)
-    assert len(tables) >= 3
-    for table in tables:
-        assert {len(row) for row in table} == {len(table[0])}
-        assert all(re.fullmatch(r" (:--|--:) ", cell) for cell in table[1])
 
 
 def test_markdown_tables_have_as_many_cells_in_every_row() -> None:

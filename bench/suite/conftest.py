@@ -1,8 +1,12 @@
 """``pytest bench/suite --artifacts DIR``: one latency case per artifact and token length."""
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+
+from bench.cost import weight_cache
+from export.artifact import open_artifact
 
 LENGTHS = (16, 64, 256)
 
@@ -20,5 +24,20 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     found = sorted(path.parent for path in [*folder.glob("manifest.json"), *folder.glob("*/manifest.json")])
     if not found:
         raise pytest.UsageError(f"--artifacts {folder}: no artifact folder there")
-    cases = [pytest.param(path, length, id=f"{path.name}-{length}t") for path in found for length in LENGTHS]
+    cases = [
+        pytest.param(path, length, id=f"{path.name}-{length}t") for path in found for length in lengths(path)
+    ]
     metafunc.parametrize(("artifact", "length"), cases)
+
+
+def lengths(artifact: Path) -> list[int]:
+    """The usual lengths, as far as the artifact takes them."""
+    limit = open_artifact(artifact, verify=False).manifest.max_tokens
+    return sorted({min(length, limit) for length in LENGTHS})
+
+
+@pytest.fixture(scope="session")
+def cache_folder() -> Iterator[Path]:
+    """LiteRT's weight cache for this session: built when a profile is first opened, then warm."""
+    with weight_cache() as folder:
+        yield folder

@@ -1,0 +1,104 @@
+"""What one artifact costs to load and run: figures of fresh processes, for LiteRT one per cache state."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from bench.probe import WARM_UP_WINDOW, Plan
+from bench.report import (
+    BUILD_CACHE,
+    BYTES_PER_MB,
+    NO_CACHE,
+    WARM_CACHE,
+    CacheState,
+    Latency,
+    Memory,
+)
+from common.errors import UserError
+from export.litert_cache import SUFFIX
+
+MIN_RUNS = 30
+BRIEF_WARM_UP = 2 * WARM_UP_WINDOW
+
+
+@dataclass(frozen=True)
+class Cost:
+    """One fresh process; fields as in Profile."""
+
+    load_ms: float
+    first_ms: float
+    latency_ms: dict[str, Latency]
+    ram_mb: Memory
+
+
+@contextmanager
+def weight_cache() -> Iterator[Path]:
+    """An empty folder for LiteRT's weight cache, so that no earlier use of the user's own is measured."""
+    with tempfile.TemporaryDirectory(prefix="pocketvec.", ignore_cleanup_errors=True) as folder:
+        yield Path(folder)
+
+
+def measure_cost(folder: Path, plan: Plan) -> Cost:
+    """Load, run and time an artifact in a fresh process."""
+    raw = run_probe(folder, plan)
+    return Cost(
+        load_ms=round(raw["load_ms"], 2),
+        first_ms=round(raw["first_ms"], 3),
+        latency_ms={length: _percentiles(timed) for length, timed in raw["latency"].items()},
+        ram_mb=Memory(**{one: round(raw[one] / BYTES_PER_MB, 2) for one in Memory.__dataclass_fields__}),
+    )
+
+
+def measure_cache_states(folder: Path, plan: Plan, cache: Path) -> dict[str, CacheState]:
+    """A LiteRT artifact without a weight cache, at first use and warm, each in a fresh process.
+
+    `cache` is an empty folder, which then holds the file. What only shows the cache's worth is timed briefly.
+    """
+    brief = dataclasses.replace(plan, runs=MIN_RUNS, max_warm_up=BRIEF_WARM_UP, cache=None)
+    plans = {
+        NO_CACHE: brief,
+        BUILD_CACHE: dataclasses.replace(brief, cache=cache),
+        WARM_CACHE: dataclasses.replace(plan, cache=cache),
+    }
+    states = {}
+    for state, one in plans.items():
+        cost = measure_cost(folder, one)
+        states[state] = CacheState(**vars(cost), cache_bytes=_cache_bytes(cache))
+    return states
+
+
+def run_probe(folder: Path, plan: Plan) -> dict[str, Any]:
+    """Raw figures of `bench.probe` in a fresh interpreter. Raises UserError when it dies."""
+    command = [sys.executable, "-P", "-m", "bench.probe", str(folder)]  # -P: not from the user's folder
+    command += ["--lengths", ",".join(map(str, plan.lengths)), "--runs", str(plan.runs)]
+    command += ["--threads", str(plan.threads), "--max-warm-up", str(plan.max_warm_up)]
+    if plan.cache is not None:
+        command += ["--cache", str(plan.cache)]
+    finished = subprocess.run(command, capture_output=True, text=True, check=False)
+    if finished.returncode != 0:
+        last = (finished.stderr.strip().splitlines() or ["no message"])[-1]
+        raise UserError(f"{folder}: the measuring process ended with {finished.returncode}: {last}")
+    figures: dict[str, Any] = json.loads(finished.stdout)
+    if figures["heavy_modules"]:
+        raise RuntimeError(f"the measuring process imported {figures['heavy_modules']}")
+    return figures
+
+
+def _percentiles(timed: dict[str, Any]) -> Latency:
+    p50, p90, p99 = (round(float(p), 3) for p in np.percentile(timed["ms"], (50, 90, 99)))
+    return Latency(p50, p90, p99, len(timed["ms"]), timed["warm_up"])
+
+
+def _cache_bytes(cache: Path) -> int:
+    return sum(file.stat().st_size for file in cache.glob(f"*{SUFFIX}"))

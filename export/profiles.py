@@ -1,0 +1,147 @@
+"""Writing one artifact per dimension: what is common to every runtime."""
+
+from __future__ import annotations
+
+import dataclasses
+import shutil
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from importlib.metadata import version
+from pathlib import Path
+
+from common.dims import check_dim
+from common.files import refuse_existing, remove_empty, sha256_file, write_text
+from export.artifact import write_manifest, writing_artifact
+from export.golden import GoldenText, write_golden
+from export.manifest import (
+    GOLDEN_NAME,
+    MANIFEST_SCHEMA,
+    OUTPUT,
+    SENTENCEPIECE_NAME,
+    TOKENIZER_NAME,
+    Manifest,
+    ModelIdentity,
+    ReferenceScores,
+    TensorSpec,
+    TokenizerSpec,
+    profile_name,
+)
+from export.source import Source
+from train.checkpoint import CheckpointInfo, read_checkpoint_info, weights_sha256
+
+_OWN_FIELDS = ("tools", "output_shape")
+TOOLS = ("torch", "transformers", "sentence-transformers", "tokenizers")
+
+
+@dataclass(frozen=True)
+class Form:
+    """What a runtime adds to the manifest; see Manifest for the fields."""
+
+    runtime: str
+    max_tokens: int
+    inputs: list[TensorSpec]
+    tools: tuple[str, ...]
+    session: dict[str, str]
+    output_shape: list[str]
+    lengths: list[int] = field(default_factory=list)
+    contract: str | None = None
+    delegates: dict[str, str] = field(default_factory=dict)
+
+
+def check_profiles(source: Source, runtime: str, dims: list[int], out: Path) -> None:
+    """Raise UserError for a dimension that the model lacks or an artifact that exists already."""
+    for dim in dims:
+        check_dim(dim, source.full_dim)
+        refuse_existing(out / profile_name(runtime, "fp32", dim))
+
+
+def write_profiles(
+    source: Source,
+    form: Form,
+    dims: list[int],
+    out: Path,
+    golden: list[GoldenText],
+    write_model: Callable[[Path, int], None],
+    step: Callable[[str], None],
+) -> list[Path]:
+    """One artifact per dimension under `out`, all of them or none; `write_model` fills in the graph."""
+    folders: list[Path] = []
+    new_parents = [parent for parent in (out, *out.parents) if not parent.exists()]
+    try:
+        for dim in dims:
+            final = out / profile_name(form.runtime, "fp32", dim)
+            with writing_artifact(final) as folder:
+                write_model(folder, dim)
+                _write_tokenizer(source, folder)
+                write_golden(folder / GOLDEN_NAME, golden, dim)
+                write_manifest(folder, _manifest(source, form, dim, folder))
+            folders.append(final)
+            step(final.name)
+    except BaseException:
+        for folder in folders:
+            shutil.rmtree(folder)  # all of them or none: the next start finds no output in its way
+        remove_empty(new_parents)
+        raise
+    return folders
+
+
+def _write_tokenizer(source: Source, folder: Path) -> None:
+    """tokenizer.json as the model uses it, and the SentencePiece file that Android clients read."""
+    write_text(folder / TOKENIZER_NAME, source.tokenizer.backend_tokenizer.to_str(pretty=True))
+    sentencepiece = source.folder / SENTENCEPIECE_NAME
+    if sentencepiece.is_file():
+        (folder / SENTENCEPIECE_NAME).write_bytes(sentencepiece.read_bytes())
+
+
+def _manifest(source: Source, form: Form, dim: int, folder: Path) -> Manifest:
+    info = read_checkpoint_info(source.folder)
+    added = {f.name: getattr(form, f.name) for f in dataclasses.fields(form) if f.name not in _OWN_FIELDS}
+    output = [*form.output_shape[:-1], str(dim)]
+    return Manifest(
+        **added,
+        schema=MANIFEST_SCHEMA,
+        name=profile_name(form.runtime, "fp32", dim),
+        precision="fp32",
+        dim=dim,
+        full_dim=source.full_dim,
+        model=_identity(source, info),
+        prompts=dict(source.model.prompts),
+        pooling=source.pooling,
+        include_prompt=source.include_prompt,
+        outputs=[TensorSpec(OUTPUT, "float32", output, "unit-norm sentence embedding")],
+        tokenizer=TokenizerSpec(
+            sha256=sha256_file(folder / TOKENIZER_NAME),
+            pad_id=source.pad_id,
+            padding_side=source.tokenizer.padding_side,
+            vocab_size=source.table_rows,
+            lower_case=bool(source.model[0].do_lower_case),
+        ),
+        files={},
+        tools={name: version(name) for name in (*TOOLS, *form.tools)},
+        reference=_reference(info),
+    )
+
+
+def _identity(source: Source, info: CheckpointInfo | None) -> ModelIdentity:
+    name = source.folder.resolve().name if Path(source.name).is_dir() else source.name
+    return ModelIdentity(
+        name=name,
+        architecture=type(source.backbone).__name__,
+        base=info.base if info else name,
+        base_revision=info.base_revision if info else source.revision,
+        checkpoint_sha256=weights_sha256(source.folder),
+        data=info.data if info else None,
+    )
+
+
+def _reference(info: CheckpointInfo | None) -> ReferenceScores | None:
+    if info is None or "test" not in info.after:
+        return None
+    return ReferenceScores(
+        data=info.eval_data["name"],
+        split="test",
+        data_sha256=info.eval_data["test_sha256"],
+        query_prompt=info.eval_data["query_prompt"],
+        ndcg_at_10=info.after["test"],
+        before_ndcg_at_10=info.before["test"],
+    )

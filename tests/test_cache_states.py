@@ -1,0 +1,125 @@
+"""LiteRT measured without its weight cache, at first use and warm: three fresh processes, real ones."""
+
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+import pytest
+
+from bench.cost import measure_cache_states, run_probe, weight_cache
+from bench.measure import BenchConfig, measure_all
+from bench.probe import Plan
+from bench.report import CacheState
+from common.errors import UserError
+from common.files import sha256_file
+from common.progress import silent
+from common.retrieval import read_retrieval_set
+from export.artifact import open_artifact
+
+PLAN = Plan([16, 100], runs=40, threads=2)
+
+
+@pytest.fixture(scope="module")
+def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("weights")
+
+
+@pytest.fixture(scope="module")
+def states(litert_artifacts: Path, cache: Path) -> dict[str, CacheState]:
+    return measure_cache_states(litert_artifacts / "litert-fp32-768d", PLAN, cache)
+
+
+def test_each_state_is_measured_with_the_cache_that_it_names(states: dict[str, CacheState]) -> None:
+    assert list(states) == ["none", "build", "warm"]
+    assert states["none"].cache_bytes == 0
+    assert states["build"].cache_bytes == states["warm"].cache_bytes > 1_000_000
+
+
+def test_every_figure_is_there_in_every_state(states: dict[str, CacheState]) -> None:
+    for state in states.values():
+        assert state.load_ms > 0
+        assert state.first_ms > 0
+        assert set(state.latency_ms) == {"16", "100"}
+        ram = state.ram_mb
+        assert 0 < ram.baseline_rss < ram.load_peak_rss <= ram.peak
+        assert max(ram.anonymous, ram.file_backed) <= ram.peak
+    assert {timed.runs for timed in states["warm"].latency_ms.values()} == {40}
+    for brief in ("none", "build"):
+        assert {(t.runs, t.warm_up) for t in states[brief].latency_ms.values()} == {(30, 10)}
+
+
+def test_without_a_cache_the_packed_weights_are_memory_of_the_apps_own(states: dict[str, CacheState]) -> None:
+    packed = states["warm"].cache_mb
+    assert states["none"].ram_mb.anonymous - states["warm"].ram_mb.anonymous > 0.8 * packed
+    assert states["build"].ram_mb.anonymous - states["warm"].ram_mb.anonymous < 0.5 * packed
+
+
+def test_the_warm_process_uses_the_file_that_first_use_has_built(
+    states: dict[str, CacheState], cache: Path, litert_artifacts: Path
+) -> None:
+    (file,) = cache.glob("*.xnnpack")
+    before = (file.stat().st_ino, sha256_file(file))
+    run_probe(litert_artifacts / "litert-fp32-768d", Plan([16], 30, 2, cache))
+    (after,) = cache.glob("*.xnnpack")
+    assert (after.stat().st_ino, sha256_file(after)) == before
+
+
+def test_measuring_leaves_the_users_cache_and_the_temporary_folder_as_they_were(
+    litert_artifacts: Path, small_data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    own, temporary = tmp_path / "own", tmp_path / "temporary"
+    own.mkdir()
+    temporary.mkdir()
+    monkeypatch.setenv("POCKETVEC_CACHE", str(own))
+    monkeypatch.setattr(tempfile, "tempdir", str(temporary))
+    artifact = open_artifact(litert_artifacts / "litert-q4_0-128d")
+    data = read_retrieval_set(small_data, "test")
+    report = measure_all([artifact], data, None, BenchConfig(lengths=(16,), runs=30), silent)
+    assert report.profiles[0].cache_states["warm"].cache_bytes > 0
+    assert list(own.iterdir()) == []
+    assert list(temporary.iterdir()) == []
+
+
+def test_the_weight_cache_starts_empty_and_is_gone_after_use() -> None:
+    with weight_cache() as folder:
+        assert list(folder.iterdir()) == []
+        (folder / "file").touch()
+    assert not folder.exists()
+
+
+@pytest.mark.parametrize(
+    ("fixture", "name", "own", "other"),
+    [
+        ("litert_artifacts", "litert-q4_0-128d", "ai_edge_litert", "onnxruntime"),
+        ("artifacts", "onnx-q4_0-128d", "onnxruntime", "ai_edge_litert"),
+    ],
+)
+def test_the_measured_process_loads_the_one_runtime_that_it_needs(
+    fixture: str, name: str, own: str, other: str, request: pytest.FixtureRequest
+) -> None:
+    folder = request.getfixturevalue(fixture) / name
+    lines = [
+        "import sys; from pathlib import Path; from bench.probe import Plan, probe",
+        f"probe(Path({str(folder)!r}), Plan([16], 1, 1))",
+        f"assert {own!r} in sys.modules and {other!r} not in sys.modules",
+    ]
+    finished = subprocess.run(
+        [sys.executable, "-c", "\n".join(lines)], capture_output=True, text=True, check=False
+    )
+    assert finished.returncode == 0, finished.stderr
+
+
+def test_a_length_beyond_the_longest_signature_is_refused(litert_artifacts: Path, small_data: Path) -> None:
+    artifact = open_artifact(litert_artifacts / "litert-q4_0-128d")
+    data = read_retrieval_set(small_data, "test")
+    with pytest.raises(UserError, match="litert-q4_0-128d takes at most 2048 tokens"):
+        measure_all([artifact], data, None, BenchConfig(lengths=(2049,)), silent)
+
+
+def test_a_measuring_process_that_dies_is_one_clear_line(litert_artifacts: Path, tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    plan = Plan([16], 30, 1, tmp_path / "file" / "folder")
+    with pytest.raises(UserError, match=r"the measuring process ended with 1: .*weight cache") as caught:
+        run_probe(litert_artifacts / "litert-q4_0-128d", plan)
+    assert len(str(caught.value).splitlines()) == 1
