@@ -40,10 +40,15 @@ class CosineLimits:
 
 @dataclass(frozen=True)
 class AgreementLimits:
-    """A LiteRT profile and its ONNX counterpart: least overlap of the top 10, most relative NDCG@10 apart."""
+    """A LiteRT profile and its ONNX counterpart: least overlap of the top 10, most relative NDCG@10 apart.
+
+    standard_errors: how many standard errors of the difference are allowed on top, since a few hundred
+    queries cannot tell two equally good roundings apart.
+    """
 
     top10_overlap: float
     ndcg_relative: float
+    standard_errors: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -131,8 +136,13 @@ def _disagreement(found: Comparison | None, limits: AgreementLimits, what: str) 
         yield f"{name} not measured, but its limit is {least:g} ({what})"
     elif not found.top10_overlap >= least:
         yield f"{name} {found.top10_overlap:.4g} is below {least:g} ({what})"
-    apart = found.ndcg_relative if found else None
-    yield from _above("runtime_agreement.ndcg_relative", apart, limits.ndcg_relative, what)
+    apart, allowed = (found.ndcg_relative if found else None), limits.ndcg_relative
+    doubt = limits.standard_errors * (found.ndcg_error or 0) if found else 0
+    name = "runtime_agreement.ndcg_relative"
+    if apart is not None and doubt and not apart <= allowed + doubt:
+        yield f"{name} {apart:.4g} is above {allowed:g} by more than {doubt:.2g}, its uncertainty ({what})"
+    elif apart is None or not doubt:
+        yield from _above(name, apart, allowed, what)
 
 
 def _golden(profile: Profile, gates: Gates) -> Iterator[str]:

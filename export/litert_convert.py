@@ -1,15 +1,12 @@
 """Encoders other than Gemma, converted by litert-torch: a subgraph per length over shared weights.
 
-litert-torch traces the Hugging Face implementation itself. What it writes serves every dimension: the
-subgraphs end at the token vectors, and each profile gets a copy of them to complete (export.to_litert).
+The conversion serves every dimension: it ends at the token vectors, and each profile gets a copy to complete.
 """
 
 from __future__ import annotations
 
 import copy
-import hashlib
 import logging
-import operator
 import os
 import re
 import tempfile
@@ -31,6 +28,8 @@ from export.source import Source
 from export.tflite_file import read_tflite
 from export.tflite_graph import Array, GraphBuilder, ModelBuilder, builtin_code
 
+Converted = tuple[schema.ModelT, dict[int, Array]]
+"""A model and its weights by buffer, views of the mapped file."""
 CONVERTER_SETTINGS = {"LITERT_TORCH_SHOW_PROGRESS": "0", "LITERT_TORCH_FULL_TFL_DECOMPS": "1"}
 """Environment that litert-torch reads while it converts. Torch operators become LiteRT's own before MLIR sees
 them: by way of StableHLO, 0.10 makes a reshape of the transposition of a single key/value head."""
@@ -52,10 +51,11 @@ class ConvertedEncoder:
         wrongly; where one operator is to blame, the message names it and its torch module.
         """
         lengths = sorted(lengths)
-        with _muted(), _converter() as converter, _eager_attention(source.backbone):
+        with _muted(), _eager_attention(source.backbone):
+            _load()
             module = _token_vectors(source)
             nodes = _checked_nodes(source, module, lengths[0])
-            self._model, self._weights = _convert(source, converter, module, lengths, nodes)
+            self._model, self._weights = _convert(source, module, lengths, nodes)
         keys = {one.signatureKey.decode(): one.subgraphIndex for one in self._model.signatureDefs}
         self._subgraphs = {length: keys[signature_name(length)] for length in lengths}
         self._model.signatureDefs = []
@@ -77,13 +77,10 @@ class ConvertedEncoder:
 
 @contextmanager
 def _muted() -> Iterator[None]:
-    """No Python warning or log record reaches the terminal, and no handler or level stays behind.
-
-    Without a handler on the root logger the first record would install one for the rest of the process.
-    """
+    """No Python warning or log record reaches the terminal, and no handler or level stays behind."""
     root = logging.getLogger()
     handlers, level, disabled = root.handlers[:], root.level, root.manager.disable
-    root.addHandler(logging.NullHandler())
+    root.addHandler(logging.NullHandler())  # without any, the first record would install one for good
     logging.disable(logging.CRITICAL)
     try:
         with warnings.catch_warnings():
@@ -95,22 +92,14 @@ def _muted() -> Iterator[None]:
         root.setLevel(level)
 
 
-@contextmanager
-def _converter() -> Iterator[Any]:
-    """litert-torch with the settings above for the time being. Loaded nowhere else in the project."""
-    try:
-        with quiet():  # its C++ side greets on stderr
-            import litert_torch
-    except ImportError:
-        raise missing_extra("litert-torch", "litert_torch") from None
-    before = {name: os.environ.get(name) for name in CONVERTER_SETTINGS}
+def _load() -> None:
+    """Import litert-torch for the first time."""
     os.environ.update(CONVERTER_SETTINGS)
     try:
-        yield litert_torch
-    finally:
-        for name, value in before.items():
-            del os.environ[name]
-            os.environ.update({} if value is None else {name: value})
+        with quiet():  # its C++ side greets on stderr
+            import litert_torch  # noqa: F401
+    except ImportError:
+        raise missing_extra("litert-torch", "litert_torch") from None
 
 
 @contextmanager
@@ -162,46 +151,43 @@ def _sample(module: Any, length: int) -> Any:
 
 
 def _checked_nodes(source: Source, module: Any, length: int) -> list[Any]:
-    """The operators of the traced module, each of which litert-torch can lower.
-
-    Asked of its registry beforehand: a conversion takes minutes and says less when it fails.
-    """
+    """The operators of the traced module. Raises UserError for one that litert-torch cannot lower."""
     import torch
     from litert_torch import fx_infra
     from litert_torch.backend import lowerings
     from litert_torch.backend.experimental import torch_tfl
 
     try:
-        program = torch.export.export(module, (_sample(module, length),), strict=False)
-        program = fx_infra.safe_run_decompositions(
-            program, fx_infra.decomp.pre_lower_decomp(), can_skip=False
-        )
+        with quiet():  # it prints the graph that it cannot trace
+            program = torch.export.export(module, (_sample(module, length),), strict=False)
+        table = fx_infra.decomp.pre_lower_decomp()
+        program = fx_infra.safe_run_decompositions(program, table, can_skip=False)
     except CONVERTER_ERRORS as error:
-        raise UserError(
-            f"{source.name}: torch.export cannot trace this encoder ({_reason(str(error))})"
-        ) from None
+        reason = _reason(str(error))
+        raise UserError(f"{source.name}: torch.export cannot trace this encoder ({reason})") from None
     nodes = [node for node in program.graph.nodes if node.op == "call_function"]
     for node in nodes:
-        known = node.target is operator.getitem or node.target in torch_tfl.decomps
-        if not known and lowerings.lookup(node.target) is None:
+        known = node.target in torch_tfl.decomps or lowerings.lookup(node.target) is not None
+        if isinstance(node.target, torch._ops.OpOverload) and not known:
             raise _unsupported(str(node.target), _module_of(node))
     return nodes
 
 
-def _convert(
-    source: Source, converter: Any, module: Any, lengths: list[int], nodes: list[Any]
-) -> tuple[schema.ModelT, dict[int, Array]]:
-    """The converted model and its weights by buffer, views of a file that is gone."""
-    signatures = converter.Converter()
+def _convert(source: Source, module: Any, lengths: list[int], nodes: list[Any]) -> Converted:
+    """Convert to a file, open it and let go of its name."""
+    import litert_torch
+
+    signatures = litert_torch.Converter()
     for length in lengths:
         signatures.signature(signature_name(length), module, (_sample(module, length),))
     try:
-        converted = signatures.convert(lightweight_conversion=True)
+        converted = signatures.convert()
     except CONVERTER_ERRORS as error:
         raise _explained(source, str(error), nodes) from None
-    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder, quiet():
+    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
         path = Path(folder) / "encoder.tflite"
-        converted.export(str(path))
+        with quiet():
+            converted.export(str(path))
         model, weights = read_tflite(path)
         _try_out(path, model, module, lengths, nodes)
     return model, weights
@@ -215,14 +201,12 @@ def _try_out(path: Path, model: schema.ModelT, module: Any, lengths: list[int], 
     import torch
     from ai_edge_litert.interpreter import Interpreter, OpResolverType
 
-    plain = OpResolverType.BUILTIN_WITHOUT_DEFAULT_DELEGATES
+    plain = OpResolverType.BUILTIN_WITHOUT_DEFAULT_DELEGATES  # XNNPACK would pack the weights per length
+    form = {"experimental_op_resolver_type": plain, "num_threads": usable_cores()}
     for length in lengths:
         ids = _sample(module, length)
         try:
-            interpreter = Interpreter(
-                str(path), experimental_op_resolver_type=plain, num_threads=usable_cores()
-            )
-            runner = interpreter.get_signature_runner(signature_name(length))
+            runner = Interpreter(str(path), **form).get_signature_runner(signature_name(length))
             (found,) = runner(args_0=ids.numpy()).values()
         except (RuntimeError, ValueError) as error:
             raise _without_kernel(str(error), model, nodes) from None
@@ -240,35 +224,32 @@ def _explained(source: Source, message: str, nodes: list[Any]) -> UserError:
     """The error for a conversion that failed, with the operator and the module where it tells them."""
     for node in nodes:
         if f"%{node.name} :" in message and f"target=torch.ops.{node.target}]" in message:
-            return _unsupported(str(node.target), _module_of(node), _reason(message))
+            return _unsupported(str(node.target), _module_of(node), message)
     place = re.search(r"(\S+):(\d+):\d+: error: .*?'(\w+\.\w+)'", message)
     for node in nodes:
         if place and f'File "{place[1]}", line {place[2]},' in (node.stack_trace or ""):
-            return _unsupported(place[3], _module_of(node), _reason(message))
+            return _unsupported(place[3], _module_of(node), message)
     return UserError(f"{source.name}: litert-torch cannot convert this encoder ({_reason(message)})")
 
 
 def _without_kernel(message: str, model: schema.ModelT, nodes: list[Any]) -> UserError:
-    """The error for a file that LiteRT cannot run. Tensors are named after the scope of their operator."""
+    """The error for a file that LiteRT cannot run; its tensors have the names of torch scopes."""
     from litert_torch.backend.debuginfo import build_mlir_debuginfo
 
-    kind = re.search(r"opcode '(\w+)'|\((\w+)\) failed", message)
-    name = (kind[1] or kind[2]) if kind else "?"
     modules = {build_mlir_debuginfo(node): _module_of(node) for node in nodes}
-    found = (modules.get(scope) for scope in _scopes(model, name))
-    return _unsupported(name, next(filter(None, found), "?"), _reason(message))
-
-
-def _scopes(model: schema.ModelT, kind: str) -> Iterator[str]:
-    wanted = getattr(schema.BuiltinOperator, kind, None)
+    blamed = re.search(r"opcode '(\w+)'|\((\w+)\) failed", message)
+    kind = (blamed[1] or blamed[2]) if blamed else "?"
     for graph in model.subgraphs:
         for one in graph.operators:
-            if builtin_code(model.operatorCodes[one.opcodeIndex]) == wanted:
-                yield graph.tensors[one.outputs[0]].name.decode().split(";")[0] + ";"
+            scope = graph.tensors[one.outputs[0]].name.decode().split(";")[0] + ";"
+            code = builtin_code(model.operatorCodes[one.opcodeIndex])
+            if scope in modules and code == getattr(schema.BuiltinOperator, kind, None):
+                return _unsupported(kind, modules[scope], message)
+    return _unsupported(kind, "?", message)
 
 
-def _unsupported(kind: str, module: str, reason: str = "") -> UserError:
-    because = f" ({reason})" if reason else ""
+def _unsupported(kind: str, module: str, message: str = "") -> UserError:
+    because = f" ({_reason(message)})" if message else ""
     return UserError(f"operator {kind} of module {module}: LiteRT has no form for it{because}")
 
 
@@ -280,26 +261,40 @@ def _module_of(node: Any) -> str:
 
 
 def _reason(message: str) -> str:
-    """First line of an error, without places in other people's files."""
-    return re.sub(r"\S+:\d+:\d+: ", "", message.strip().split("\n")[0])
+    """First sentence of an error, without places in other people's files."""
+    return re.split(r"\n|\. |: %", re.sub(r"\S+:\d+:\d+: ", "", message.strip()))[0]
 
 
 def _rename(model: schema.ModelT, weights: Mapping[int, Array], parameters: Mapping[str, Any]) -> None:
-    """Give matrices the names of the parameters that they hold, and small or computed tensors none."""
-    known = {_key(array(value)): name for name, value in parameters.items() if value.ndim > 1}
-    found: dict[int, str | bytes] = {}
+    """Give matrices the names of the parameters that they hold, and small or computed tensors none.
+
+    No two buffers get one name: ModelBuilder shares what is stored under a name.
+    """
+    matrices = {name: array(value) for name, value in parameters.items() if value.ndim == 2}
+    names: dict[int, str] = {}
     for graph in model.subgraphs:
         graph.inputs, graph.outputs = list(graph.inputs), list(graph.outputs)
         for tensor in graph.tensors:
             value = weights.get(tensor.buffer, np.empty(0, np.uint8))
-            if value.size < NAMED_BYTES:
-                tensor.name = ""
-            elif tensor.type == schema.TensorType.FLOAT32:
-                if tensor.buffer not in found:
-                    key = _key(value.view(np.float32).reshape(tensor.shape))
-                    found[tensor.buffer] = known.get(key, tensor.name)
-                tensor.name = found[tensor.buffer]
+            if value.size >= NAMED_BYTES and tensor.buffer not in names:
+                held = None
+                if tensor.type == schema.TensorType.FLOAT32 and len(tensor.shape) == 2:
+                    held = _held(value.view(np.float32).reshape(tensor.shape), matrices)
+                name = held or tensor.name.decode()
+                taken = name in names.values()
+                names[tensor.buffer] = f"{name}#{tensor.buffer}" if taken else name
+            tensor.name = names.get(tensor.buffer, "")
 
 
-def _key(value: Array) -> tuple[tuple[int, ...], bytes]:
-    return value.shape, hashlib.sha256(np.ascontiguousarray(value).data).digest()
+def _held(value: Array, matrices: Mapping[str, Array]) -> str | None:
+    """Name of the parameter that a constant holds, as it is or times a factor per column.
+
+    The converter multiplies the weight of a normalisation into the matrices that follow it.
+    """
+    rows = slice(len(value) // 2, len(value) // 2 + 2)
+    for name, matrix in matrices.items():
+        if matrix.shape == value.shape and matrix[rows].any() and value[rows].any():
+            one, other = value[rows][0] * matrix[rows][-1], value[rows][-1] * matrix[rows][0]
+            if np.abs(one - other).max() <= 1e-4 * np.abs(one).max():  # rounding
+                return name
+    return None

@@ -171,6 +171,13 @@ def test_runtimes_that_disagree_fail_the_litert_profile_and_the_report(
     assert found.startswith(reason)
 
 
+@pytest.mark.parametrize(("apart", "verdict"), [(0.0149, "pass"), (0.0151, "fail")])
+def test_a_distance_fails_only_beyond_what_its_standard_errors_explain(apart: float, verdict: str) -> None:
+    """The default limit is 0.005 and two standard errors, here 0.01."""
+    comparison = dataclasses.replace(COMPARISON, ndcg_relative=apart, ndcg_error=0.005)
+    assert apply_gates(both_runtimes(comparison), read_gates(DEFAULT_GATES)).verdict == verdict
+
+
 def test_counterparts_that_were_not_compared_fail() -> None:
     report = apply_gates(both_runtimes(), read_gates(DEFAULT_GATES))
     reasons = report.profiles[1].reasons
