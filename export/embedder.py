@@ -36,15 +36,23 @@ class Opening:
 
     weight_cache: folder of the cache file (None: pocketvec's folder in the user's cache home).
     use_weight_cache: False packs the weights anew in memory each time.
+    dim: one of the file's further dimensions (None: the profile's own).
     """
 
     threads: int | None = None
     weight_cache: Path | None = None
     use_weight_cache: bool = True
+    dim: int | None = None
 
 
 def open_session(artifact: Artifact, opening: Opening) -> Session:
-    """Open an artifact in the runtime that it is made for. Raises UserError when that cannot read it."""
+    """Open an artifact in the runtime that it is made for.
+
+    Raises UserError when that cannot read it, or for a dimension that the file has no signature for.
+    """
+    dims = [artifact.manifest.dim, *artifact.manifest.further_dims]
+    if opening.dim not in (None, *dims):
+        raise UserError(f"dimension {opening.dim}: {artifact.manifest.name} has {', '.join(map(str, dims))}")
     if artifact.manifest.runtime == "onnx":
         return OnnxSession(artifact.model_path, opening.threads)
     from export.litert_session import LiteRTSession
@@ -53,7 +61,7 @@ def open_session(artifact: Artifact, opening: Opening) -> Session:
     if opening.use_weight_cache:
         content = artifact.manifest.files[artifact.model_name].sha256
         cache = WeightCache(opening.weight_cache or default_cache_folder(), content)
-    return LiteRTSession(artifact, opening.threads, cache)
+    return LiteRTSession(artifact, opening.threads, cache, opening.dim)
 
 
 class Embedder:
@@ -68,6 +76,7 @@ class Embedder:
         """Load the tokenizer and open the model by path."""
         self.artifact = artifact
         self.manifest = artifact.manifest
+        self.dim = (opening.dim if opening else None) or artifact.manifest.dim
         self.tokenizer = TextTokenizer(artifact.path, artifact.manifest)
         self._session = open_session(artifact, opening or Opening())
 
@@ -110,7 +119,7 @@ class Embedder:
         """Embed (prompt, text) pairs in batches of similar length, in the order given."""
         rows = [self.tokenizer.ids(text, prompt) for prompt, text in pairs]
         skips = {prompt: self.tokenizer.prompt_tokens(prompt) for prompt, _ in pairs}
-        vectors = np.empty((len(pairs), self.manifest.dim), dtype=np.float32)
+        vectors = np.empty((len(pairs), self.dim), dtype=np.float32)
         for skip in set(skips.values()):
             chosen = [index for index, (prompt, _) in enumerate(pairs) if skips[prompt] == skip]
             for indices in _by_length(chosen, rows):

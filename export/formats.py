@@ -17,15 +17,18 @@ STEPS_BEFORE_PROFILES = 2
 
 @dataclass(frozen=True)
 class ExportPlan:
-    """Formats to write; token counts of LiteRT signatures and their client's contract, for LiteRT alone."""
+    """Formats to write; the rest is LiteRT's alone, see LiteRTOptions."""
 
     formats: tuple[str, ...] = RUNTIMES
     lengths: tuple[int, ...] = ()
     contract: str | None = None
+    further_dims: tuple[int, ...] = ()
 
     def __post_init__(self) -> None:
-        if "litert" not in self.formats and (self.lengths or self.contract):
-            raise UserError("lengths and contract are LiteRT's; add litert to the formats")
+        if "litert" not in self.formats and (self.lengths or self.contract or self.further_dims):
+            raise UserError(
+                "lengths, contract and further dimensions are LiteRT's; add litert to the formats"
+            )
 
     def steps(self, dims: int) -> int:
         """How often `export_formats` reports a finished piece."""
@@ -62,4 +65,6 @@ def _export(
         return export_onnx(source, dims, out, step)
     from export.to_litert import LiteRTOptions, export_litert
 
-    return export_litert(source, dims, out, LiteRTOptions(plan.lengths, plan.contract), step)
+    return export_litert(
+        source, dims, out, LiteRTOptions(plan.lengths, plan.contract, plan.further_dims), step
+    )

@@ -6,13 +6,14 @@ The conversion serves every dimension: it ends at the token vectors, and each pr
 from __future__ import annotations
 
 import copy
+import io
 import logging
 import os
 import re
 import tempfile
 import warnings
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stderr
 from pathlib import Path
 from typing import Any
 
@@ -158,13 +159,12 @@ def _checked_nodes(source: Source, module: Any, length: int) -> list[Any]:
     from litert_torch.backend.experimental import torch_tfl
 
     try:
-        with quiet():  # it prints the graph that it cannot trace
+        with redirect_stderr(io.StringIO()):  # it prints the graph that it cannot trace
             program = torch.export.export(module, (_sample(module, length),), strict=False)
         table = fx_infra.decomp.pre_lower_decomp()
         program = fx_infra.safe_run_decompositions(program, table, can_skip=False)
     except CONVERTER_ERRORS as error:
-        reason = _reason(str(error))
-        raise UserError(f"{source.name}: torch.export cannot trace this encoder ({reason})") from None
+        raise UserError(f"{source.name}: torch.export cannot trace it ({_reason(str(error))})") from None
     nodes = [node for node in program.graph.nodes if node.op == "call_function"]
     for node in nodes:
         known = node.target in torch_tfl.decomps or lowerings.lookup(node.target) is not None
@@ -261,7 +261,7 @@ def _module_of(node: Any) -> str:
 
 
 def _reason(message: str) -> str:
-    """First sentence of an error, without places in other people's files."""
+    """First sentence of an error, without file names."""
     return re.split(r"\n|\. |: %", re.sub(r"\S+:\d+:\d+: ", "", message.strip()))[0]
 
 

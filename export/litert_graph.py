@@ -29,9 +29,9 @@ ACTIVATIONS: dict[str, tuple[str, Any]] = {
 }
 
 
-def signature_name(length: int) -> str:
-    """Name of the signature for texts of up to `length` tokens."""
-    return f"seq{length}"
+def signature_name(length: int, dim: int | None = None) -> str:
+    """Name of the signature for texts of up to `length` tokens, at a dimension besides the profile's own."""
+    return f"seq{length}" if dim is None else f"seq{length}_dim{dim}"
 
 
 @dataclass(frozen=True)

@@ -62,12 +62,18 @@ def load_litert() -> Any:
 class LiteRTSession:
     """An open .tflite: runs one text at a time in the shortest signature that holds it."""
 
-    def __init__(self, artifact: Artifact, threads: int | None, cache: WeightCache | None) -> None:
+    def __init__(
+        self, artifact: Artifact, threads: int | None, cache: WeightCache | None, dim: int | None = None
+    ) -> None:
         """Open the artifact's .tflite by path; without a cache every weight is packed anew in memory.
+
+        `dim` is one of the profile's further dimensions (None: its own).
 
         Raises UserError when LiteRT cannot read the file or the cache folder cannot be written.
         """
         model, manifest = artifact.model_path, artifact.manifest
+        wanted = (manifest.dim, *manifest.further_dims).index(dim or manifest.dim)
+        self._first = wanted * len(manifest.lengths)
         self._lengths = manifest.lengths
         self._pad_id = manifest.tokenizer.pad_id
         self._skips_prompt = not manifest.include_prompt
@@ -100,15 +106,16 @@ class LiteRTSession:
         index = next((i for i, length in enumerate(self._lengths) if len(row) <= length), None)
         if index is None:
             raise UserError(f"{len(row)} tokens: the longest signature takes {self._lengths[-1]}")
-        fresh = index not in self._buffers
-        inputs, outputs, dim = self._signature(index)
+        signature = self._first + index
+        fresh = signature not in self._buffers
+        inputs, outputs, dim = self._signature(signature)
         ids = np.full((1, self._lengths[index]), self._pad_id, dtype=np.int32)
         ids[0, : len(row)] = row
         with quiet() if fresh else nullcontext():  # the first write of a process logs a page
             inputs[0].write(ids)
         if prompt_tokens is not None:
             inputs[1].write(np.array([[prompt_tokens]], dtype=np.int32))
-        self._model.run_by_index(index, inputs, outputs)
+        self._model.run_by_index(signature, inputs, outputs)
         vector: Float32 = np.array(outputs[0].read(dim, np.float32))
         self._advise(mmap.MADV_DONTNEED)
         return vector

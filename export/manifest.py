@@ -118,8 +118,9 @@ class Manifest:
     """One profile: a precision and a dimension of one model for one runtime.
 
     session: how the runtime was set up when it was measured, in its own words. For LiteRT, `lengths` are the
-    token counts of the signatures, `contract` names the client that the file is made for (None: pocketvec's
-    own signatures) and `delegates` says which accelerators the profile is known to be right on.
+    token counts of the signatures, `further_dims` smaller dimensions that the file has signatures for too,
+    `contract` names the client that the file is made for (None: pocketvec's own) and `delegates` says which
+    accelerators the profile is known to be right on.
     """
 
     schema: str
@@ -143,5 +144,6 @@ class Manifest:
     rounding: RoundingCost | None = None
     session: dict[str, str] = field(default_factory=dict)
     lengths: list[int] = field(default_factory=list)
+    further_dims: list[int] = field(default_factory=list)
     contract: str | None = None
     delegates: dict[str, str] = field(default_factory=dict)

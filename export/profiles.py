@@ -44,6 +44,7 @@ class Form:
     session: dict[str, str]
     output_shape: list[str]
     lengths: list[int] = field(default_factory=list)
+    further_dims: list[int] = field(default_factory=list)
     contract: str | None = None
     delegates: dict[str, str] = field(default_factory=dict)
 

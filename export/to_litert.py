@@ -7,6 +7,8 @@ normalisation are the same for both.
 
 from __future__ import annotations
 
+import copy
+import dataclasses
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -43,16 +45,22 @@ RAG_SDK_NAMES = ("serving_default", "args_0", "output_0")
 
 @dataclass(frozen=True)
 class LiteRTOptions:
-    """Token counts of the signatures (none given: chosen by the model's limit) and the client's contract."""
+    """Token counts of the signatures (none given: chosen by the model's limit) and the client's contract.
+
+    further_dims: smaller dimensions that every file has signatures for as well, over the same weights.
+    """
 
     lengths: tuple[int, ...] = ()
     contract: str | None = None
+    further_dims: tuple[int, ...] = ()
 
     def __post_init__(self) -> None:
         if self.contract not in (None, *CONTRACTS):
             raise UserError(f"contract '{self.contract}': unknown; known is {', '.join(CONTRACTS)}")
-        if self.contract == RAG_SDK and len(self.lengths) > 1:
-            raise UserError(f"lengths {self.lengths}: a {RAG_SDK} file has one signature, so give one length")
+        if self.contract == RAG_SDK and (len(self.lengths) > 1 or self.further_dims):
+            raise UserError(
+                f"contract {RAG_SDK}: its file has one signature, so give one length and dimension"
+            )
 
     def choose_lengths(self, limit: int) -> list[int]:
         """Ascending lengths for a model of `limit` tokens. Raises UserError for one that it cannot take."""
@@ -90,6 +98,7 @@ def export_litert(
     that exists, and for an operator that LiteRT does not hold, with the module that it came from.
     """
     check_profiles(source, RUNTIME, dims, out)
+    further = _further_dims(options, min(dims))
     lengths = options.choose_lengths(source.max_tokens)
     _check_contract(source, options)
     begin = _encoder(source, lengths)
@@ -98,11 +107,19 @@ def export_litert(
     step("golden vectors")
 
     def write_model(folder: Path, dim: int) -> None:
-        builder = build_model(source, begin(), dim, options.contract)
+        builder = build_model(source, begin(), (dim, *further), options.contract)
         write_tflite(folder / model_file(RUNTIME), builder.model, builder.weights)
 
-    form = _form(source, lengths, options.contract)
+    form = _form(source, lengths, further, options.contract)
     return write_profiles(source, form, dims, out, golden, write_model, step)
+
+
+def _further_dims(options: LiteRTOptions, smallest: int) -> tuple[int, ...]:
+    """The further dimensions, largest first. Raises UserError for one that is not below every profile's."""
+    for dim in options.further_dims:
+        if not 1 <= dim < smallest:
+            raise UserError(f"further dimension {dim}: must lie between 1 and {smallest - 1}, below --dims")
+    return tuple(sorted(set(options.further_dims), reverse=True))
 
 
 def _check_contract(source: Source, options: LiteRTOptions) -> None:
@@ -143,20 +160,37 @@ def _begin_converted(source: Source, converted: ConvertedEncoder) -> dict[int, B
     return begun
 
 
-def build_model(source: Source, begun: dict[int, Begun], dim: int, contract: str | None) -> ModelBuilder:
-    """Complete every signature with pooling and the head of one dimension."""
-    layers = fold_head(source.layers, dim)
-    for length, one in begun.items():
+def build_model(
+    source: Source, begun: dict[int, Begun], dims: tuple[int, ...], contract: str | None
+) -> ModelBuilder:
+    """Complete every signature with pooling and the head; one more for each dimension after the first."""
+    builder = next(iter(begun.values())).graph.builder
+    layers = fold_head(source.layers, dims[0])
+    work = [(length, one, dims[0]) for length, one in begun.items()]
+    work += [(length, _copy(one), dim) for dim in dims[1:] for length, one in begun.items()]
+    for length, one, dim in work:
         graph = one.graph
-        names = RAG_SDK_NAMES if contract == RAG_SDK else (signature_name(length), IDS, OUTPUT)
+        name = signature_name(length, dim if dim != dims[0] else None)
+        names = RAG_SDK_NAMES if contract == RAG_SDK else (name, IDS, OUTPUT)
         graph.graph.tensors[one.ids].name = names[1]
         skip = None if source.include_prompt else graph.input(PROMPT_TOKENS, [1, 1], "int32")
         pooled = pool(graph, one.vectors, one.span, source.pooling, skip)
         finish(graph, names[0], names[2], truncate_normalise(graph, add_dense(graph, pooled, layers), dim))
-    return next(iter(begun.values())).graph.builder
+    return builder
 
 
-def _form(source: Source, lengths: list[int], contract: str | None) -> Form:
+def _copy(one: Begun) -> Begun:
+    """The same subgraph once more; tensors name the buffers of the first, so that no weight is doubled.
+
+    LiteRT wants a subgraph per signature, or a second dimension could be a second output.
+    """
+    builder = one.graph.builder
+    twin = copy.deepcopy(one.graph.graph)
+    builder.model.subgraphs.append(twin)
+    return dataclasses.replace(one, graph=GraphBuilder(builder, "", twin))
+
+
+def _form(source: Source, lengths: list[int], further: tuple[int, ...], contract: str | None) -> Form:
     meaning = f"token ids padded on the right with {source.pad_id}, special tokens included"
     inputs = [TensorSpec(IDS, "int32", ["1", "|".join(map(str, lengths))], meaning)]
     if not source.include_prompt:
@@ -169,6 +203,7 @@ def _form(source: Source, lengths: list[int], contract: str | None) -> Form:
         tools=("ai-edge-litert",),
         session=SESSION_OPTIONS,
         lengths=lengths,
+        further_dims=list(further),
         contract=contract,
         delegates=DELEGATES,
     )

@@ -179,6 +179,12 @@ def _add_export(subparsers: Subparsers) -> None:  # type: ignore[type-arg]
         help="LiteRT: token counts of the signatures (default: 64,256,512,2048 up to the model's limit)",
     )
     parser.add_argument(
+        "--further-dims",
+        type=_integers,
+        default=(),
+        help="LiteRT: smaller dimensions that each file has signatures for as well",
+    )
+    parser.add_argument(
         "--contract", choices=CONTRACTS, default=None, help="LiteRT: write the form that this client loads"
     )
 

@@ -101,7 +101,7 @@ def export(given: argparse.Namespace) -> int:
     from export.source import open_source
 
     formats = parse_runtimes(given.format)
-    plan = ExportPlan(formats, given.signature_lengths, given.contract)
+    plan = ExportPlan(formats, given.signature_lengths, given.contract, given.further_dims)
     source = open_source(given.model)
     dims = choose_dims(given.dims, source.full_dim)
     with Display() as display, display.stage("export", plan.steps(len(dims))) as step:

@@ -52,7 +52,7 @@ def test_the_rag_sdk_export_keeps_the_contract(rag_sdk: Artifact) -> None:
 
 
 def test_the_ordinary_form_fails_for_its_signatures(starter: Source, tmp_path: Path) -> None:
-    model = build_model(starter, _begin_gemma(starter, [8, 16]), 128, contract=None)
+    model = build_model(starter, _begin_gemma(starter, [8, 16]), (128,), contract=None)
     write_tflite(tmp_path / "m.tflite", model.model, model.weights)
     (fault,) = check_rag_sdk(tmp_path / "m.tflite").faults
     assert fault == "it has 2 signatures (seq8, seq16); the client runs the first subgraph only"

@@ -1,4 +1,4 @@
-"""Encoders that litert-torch converts, in the real runtime: BERT and others with random weights, made here."""
+"""Encoders that litert-torch converts: BERT and others with random weights, made here."""
 
 import dataclasses
 import logging
@@ -169,7 +169,7 @@ def test_a_text_of_nothing_but_padding_gives_a_finite_vector(export: Callable[[s
 def test_inputs_are_int32_and_matrices_carry_the_names_of_their_modules(
     export: Callable[[str], Exported],
 ) -> None:
-    """The table is read by lookups alone, weights are stored once, and no two buffers share a name."""
+    """The table is read by lookups alone, and the weights are stored once for all lengths."""
     source, folders = export("mean, prompt left out")
     path = folders[DIMS[0]] / "model.tflite"
     model, weights = read_tflite(path)
@@ -241,7 +241,7 @@ class Activation(torch.nn.Module):
         (lambda x: x.sort(-1).values, r"^operator STABLEHLO_SORT of module {}: LiteRT has no form for it"),
         (
             lambda x: x if x.sum().item() > 0 else -x,
-            r"bert: torch\.export cannot trace this encoder \(Could not",
+            r"bert: torch\.export cannot trace it \(Could not",
         ),
     ],
     ids=["unknown to the converter", "not of LiteRT's types", "without a kernel", "untraceable"],
@@ -289,16 +289,29 @@ def single_key_head() -> Any:
 
 OTHERS = {
     "XLM-R": lambda: transformers.XLMRobertaModel(transformers.XLMRobertaConfig(**config())),
-    "MPNet": lambda: transformers.MPNetModel(transformers.MPNetConfig(**config())),
+    "ALBERT, one layer twice": lambda: transformers.AlbertModel(
+        transformers.AlbertConfig(**config(num_hidden_layers=2, embedding_size=32))
+    ),
     "causal Gemma with one key head": single_key_head,
 }
 
 
-@pytest.mark.parametrize("name", OTHERS)
-def test_other_architectures_convert_to_the_vectors_of_pytorch(small: Source, name: str) -> None:
+def with_backbone(source: Source, name: str) -> Source:
     torch.manual_seed(0)
-    source = dataclasses.replace(small, backbone=OTHERS[name]().eval())
-    assert list(ConvertedEncoder(source, [8]).fresh()) == [8]
+    backbone = OTHERS[name]().eval()
+    with torch.no_grad():
+        for parameter in backbone.parameters():
+            parameter += 0.1 * torch.randn(parameter.shape) * (parameter.ndim == 1)
+    return dataclasses.replace(source, backbone=backbone)
+
+
+@pytest.mark.parametrize("name", OTHERS)
+def test_other_architectures_convert_with_a_name_of_its_own_for_each_buffer(small: Source, name: str) -> None:
+    """That the vectors are PyTorch's is checked by every conversion."""
+    (graph, _, _) = ConvertedEncoder(with_backbone(small, name), [8]).fresh()[8]
+    named = {(one.name, one.buffer) for one in graph.graph.tensors if one.name}
+    assert len(named) > 5
+    assert len({one for one, _ in named}) == len(named)
 
 
 def test_a_conversion_that_gives_other_vectors_is_refused(
@@ -306,7 +319,5 @@ def test_a_conversion_that_gives_other_vectors_is_refused(
 ) -> None:
     """litert-torch's default way loses the transposition of a single key head."""
     monkeypatch.setitem(litert_convert.CONVERTER_SETTINGS, "LITERT_TORCH_FULL_TFL_DECOMPS", "0")
-    torch.manual_seed(0)
-    source = dataclasses.replace(small, backbone=single_key_head().eval())
     with pytest.raises(UserError, match=r"^length 8: litert-torch converts this encoder wrongly"):
-        ConvertedEncoder(source, [8])
+        ConvertedEncoder(with_backbone(small, "causal Gemma with one key head"), [8])

@@ -10,8 +10,9 @@ import torch
 
 from common.errors import UserError
 from export.artifact import open_artifact
-from export.embedder import Embedder
+from export.embedder import Embedder, Opening
 from export.golden import golden_parity
+from export.head import truncate_normalise
 from export.litert_session import LiteRTSession
 from export.source import Source
 from export.to_litert import DEFAULT_LENGTHS, LiteRTOptions, export_litert
@@ -113,7 +114,8 @@ def test_lengths_share_one_copy_of_the_weights(
     [
         ({"lengths": (64, 4096)}, "length 4096: the model takes 1 to 2048 tokens"),
         ({"lengths": (0,)}, "length 0: the model takes 1 to 2048 tokens"),
-        ({"lengths": (64, 128), "contract": "rag-sdk"}, "one signature, so give one length"),
+        ({"lengths": (64, 128), "contract": "rag-sdk"}, "one signature, so give one length and dimension"),
+        ({"further_dims": (128,)}, "further dimension 128: must lie between 1 and 127"),
         ({"contract": "mlkit"}, "contract 'mlkit': unknown; known is rag-sdk"),
     ],
 )
@@ -152,3 +154,17 @@ def test_the_manifest_says_what_was_measured_where(embedder: Embedder) -> None:
     assert all(manifest.delegates[name].startswith("not measured") for name in ("gpu", "npu"))
     assert [(spec.name, spec.dtype) for spec in manifest.inputs] == [("token_ids", "int32")]
     assert dataclasses.asdict(manifest.outputs[0])["shape"] == ["1", "768"]
+
+
+def test_one_file_serves_several_dimensions_over_one_copy_of_the_weights(
+    starter: Source, tmp_path: Path, embedder: Embedder
+) -> None:
+    options = LiteRTOptions(lengths=(64, 256), further_dims=(128, 256))
+    (folder,) = export_litert(starter, [768], tmp_path, options)
+    full = embedder.embed_queries(["how strong is the brine?"])
+    for dim in (768, 256, 128):
+        found = Embedder.open(folder, Opening(dim=dim)).embed_queries(["how strong is the brine?"])
+        np.testing.assert_allclose(found, truncate_normalise(full, dim), atol=1e-6)
+    assert open_artifact(folder).file_bytes < 1.02 * embedder.artifact.file_bytes
+    with pytest.raises(UserError, match="dimension 512: litert-fp32-768d has 768, 256, 128"):
+        Embedder.open(folder, Opening(dim=512))
