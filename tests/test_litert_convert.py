@@ -41,6 +41,7 @@ SHAPES = {
 PAD, CLS = 0, 2
 
 Exported = tuple[Source, dict[int, Path]]
+Export = Callable[[str], Exported]
 
 
 def open_bert(
@@ -73,9 +74,7 @@ def converted() -> Iterator[list[ConvertedEncoder]]:
 
 
 @pytest.fixture(scope="module")
-def export(
-    converted: list[ConvertedEncoder], tmp_path_factory: pytest.TempPathFactory
-) -> Callable[..., Exported]:
+def export(converted: list[ConvertedEncoder], tmp_path_factory: pytest.TempPathFactory) -> Export:
     """Builds and exports one of SHAPES, once: (source, artifact by dimension)."""
     known: dict[str, Exported] = {}
 
@@ -88,10 +87,6 @@ def export(
         return known[shape]
 
     return make
-
-
-def unit(vector: Any) -> Any:
-    return vector / np.linalg.norm(vector)
 
 
 @pytest.fixture
@@ -118,9 +113,7 @@ def test_a_conversion_is_silent_and_leaves_nothing_behind(
 
 @pytest.mark.parametrize("dim", DIMS)
 @pytest.mark.parametrize("shape", SHAPES)
-def test_every_shape_of_model_reproduces_its_golden_vectors(
-    export: Callable[[str], Exported], shape: str, dim: int
-) -> None:
+def test_every_shape_of_model_reproduces_its_golden_vectors(export: Export, shape: str, dim: int) -> None:
     parity = golden_parity(Embedder.open(export(shape)[1][dim]))
     assert parity.ids_equal
     assert parity.cosine_min > 0.99999, parity.worst_text
@@ -132,7 +125,7 @@ def test_every_shape_of_model_reproduces_its_golden_vectors(
 )
 @pytest.mark.parametrize("shape", SHAPES)
 def test_full_buckets_and_padding_tokens_inside_a_text_count_as_in_python(
-    export: Callable[[str], Exported], shape: str, text: str, tokens: int
+    export: Export, shape: str, text: str, tokens: int
 ) -> None:
     source, folders = export(shape)
     embedder = Embedder.open(folders[DIMS[0]])
@@ -143,15 +136,14 @@ def test_full_buckets_and_padding_tokens_inside_a_text_count_as_in_python(
 
 
 @pytest.mark.parametrize("ids", [[CLS], [CLS, 60, 70, 3], list(range(90, 98))])
-def test_the_same_text_gives_the_references_vector_in_every_bucket(
-    export: Callable[[str], Exported], ids: list[int]
-) -> None:
+def test_the_same_text_gives_the_references_vector_in_every_bucket(export: Export, ids: list[int]) -> None:
     """One token, a few, and as many as the shortest bucket holds."""
     source, folders = export("mean")
     artifact = open_artifact(folders[DIMS[0]])
     with torch.no_grad():
         hidden = source.backbone(input_ids=torch.tensor([ids])).last_hidden_state[0]
-    expected = unit(hidden.mean(0).numpy()[: DIMS[0]])
+    pooled = hidden.mean(0).numpy()[: DIMS[0]]
+    expected = pooled / np.linalg.norm(pooled)
     vectors = []
     for bucket in LENGTHS:
         session = LiteRTSession(artifact, None, None)
@@ -161,14 +153,12 @@ def test_the_same_text_gives_the_references_vector_in_every_bucket(
     assert np.abs(vectors[0] - vectors[1]).max() < 1e-4
 
 
-def test_a_text_of_nothing_but_padding_gives_a_finite_vector(export: Callable[[str], Exported]) -> None:
+def test_a_text_of_nothing_but_padding_gives_a_finite_vector(export: Export) -> None:
     session = LiteRTSession(open_artifact(export("cls")[1][DIMS[0]]), None, None)
     assert np.isfinite(session.run([PAD, PAD])).all()
 
 
-def test_inputs_are_int32_and_matrices_carry_the_names_of_their_modules(
-    export: Callable[[str], Exported],
-) -> None:
+def test_inputs_are_int32_and_matrices_carry_the_names_of_their_modules(export: Export) -> None:
     """The table is read by lookups alone, and the weights are stored once for all lengths."""
     source, folders = export("mean, prompt left out")
     path = folders[DIMS[0]] / "model.tflite"
@@ -185,9 +175,7 @@ def test_inputs_are_int32_and_matrices_carry_the_names_of_their_modules(
     linears = [name for name, one in source.backbone.named_modules() if isinstance(one, torch.nn.Linear)]
     used = [name for name in linears if not name.startswith("pooler")]
     assert len(used) == 12
-    assert {name: readers[f"{name}.weight"] for name in used} == {
-        name: {operators.FULLY_CONNECTED} for name in used
-    }
+    assert [readers[f"{name}.weight"] for name in used] == [{operators.FULLY_CONNECTED}] * len(used)
     assert readers["embeddings.word_embeddings.weight"] == {operators.EMBEDDING_LOOKUP}
     buffers = {
         (t.name, t.buffer) for g in model.subgraphs for t in g.tensors if t.buffer in weights and t.name
@@ -198,7 +186,7 @@ def test_inputs_are_int32_and_matrices_carry_the_names_of_their_modules(
 
 
 def test_each_copy_of_a_conversion_is_its_own_but_for_the_weights(
-    export: Callable[[str], Exported], converted: list[ConvertedEncoder]
+    export: Export, converted: list[ConvertedEncoder]
 ) -> None:
     export("mean")
     one, other = converted[0].fresh(), converted[0].fresh()
@@ -215,7 +203,7 @@ def test_each_copy_of_a_conversion_is_its_own_but_for_the_weights(
 
 @pytest.mark.parametrize(("precision", "worst"), [("int8", 0.999), ("q4_0", 0.98), ("mixed", 0.98)])
 def test_a_converted_encoder_can_be_quantised(
-    export: Callable[[str], Exported], tmp_path: Path, precision: str, worst: float
+    export: Export, tmp_path: Path, precision: str, worst: float
 ) -> None:
     fp32 = export("mean, Dense with tanh")[1][64]
     out = quantize_artifact(fp32, precision, tmp_path / f"litert-{precision}-64d")
@@ -239,10 +227,7 @@ class Activation(torch.nn.Module):
         (torch.lgamma, r"^operator aten\.lgamma\.default of module {}: LiteRT has no form for it$"),
         (lambda x: torch.fft.fft(x).real, r"^operator aten\.view_as_real\.default of module {}: .*complex"),
         (lambda x: x.sort(-1).values, r"^operator STABLEHLO_SORT of module {}: LiteRT has no form for it"),
-        (
-            lambda x: x if x.sum().item() > 0 else -x,
-            r"bert: torch\.export cannot trace it \(Could not",
-        ),
+        (lambda x: x if x.sum().item() > 0 else -x, r"bert: torch\.export cannot trace it \(Could not"),
     ],
     ids=["unknown to the converter", "not of LiteRT's types", "without a kernel", "untraceable"],
 )
@@ -267,24 +252,13 @@ def test_without_litert_torch_the_error_names_what_to_install(
 
 
 def config(**more: Any) -> dict[str, Any]:
-    return {
-        "vocab_size": 103,
-        "hidden_size": 64,
-        "num_hidden_layers": 1,
-        "num_attention_heads": 2,
-        "intermediate_size": 96,
-        "max_position_embeddings": 80,
-        "pad_token_id": PAD,
-        **more,
-    }
+    sizes = {"vocab_size": 103, "hidden_size": 64, "intermediate_size": 96, "max_position_embeddings": 80}
+    return {"num_hidden_layers": 1, "num_attention_heads": 2, "pad_token_id": PAD, **sizes, **more}
 
 
 def single_key_head() -> Any:
-    return transformers.Gemma3TextModel(
-        transformers.Gemma3TextConfig(
-            **config(num_key_value_heads=1, head_dim=32, layer_types=["full_attention"])
-        )
-    )
+    more = {"num_key_value_heads": 1, "head_dim": 32, "layer_types": ["full_attention"]}
+    return transformers.Gemma3TextModel(transformers.Gemma3TextConfig(**config(**more)))
 
 
 OTHERS = {
