@@ -103,12 +103,14 @@ def make_golden(source: Source, max_tokens: int) -> list[GoldenText]:
     """
     golden = []
     limit, source.model.max_seq_length = source.model.max_seq_length, max_tokens
-    for prompt, text in golden_texts(source.model.prompts, max_tokens):
-        ids = source.model.preprocess([prompt + text])["input_ids"][0].tolist()
-        if ids:
-            vector = source.model.encode(text, prompt=prompt, normalize_embeddings=True)
-            golden.append(GoldenText(text, prompt, ids, [float(x) for x in vector]))
-    source.model.max_seq_length = limit
+    try:
+        for prompt, text in golden_texts(source.model.prompts, max_tokens):
+            ids = source.model.preprocess([prompt + text])["input_ids"][0].tolist()
+            if ids:
+                vector = source.model.encode(text, prompt=prompt, normalize_embeddings=True)
+                golden.append(GoldenText(text, prompt, ids, [float(x) for x in vector]))
+    finally:
+        source.model.max_seq_length = limit
     return golden
 
 

@@ -1,4 +1,4 @@
-"""The one place that loads LiteRT: CompiledModel on the CPU, opened by path, XNNPACK with its weight cache.
+"""How an artifact is run with LiteRT: CompiledModel on the CPU, opened by path, with XNNPACK's weight cache.
 
 XNNPACK repacks every weight when a model is opened. With a cache file it does so once and maps the result
 from then on; without one the packed weights are anonymous memory. Pages of the model file that a run has
@@ -51,7 +51,7 @@ MAPS = Path("/proc/self/maps")
 
 
 def load_litert() -> Any:
-    """Import ai-edge-litert's compiled-model API. The only import of the runtime in the project."""
+    """Import ai-edge-litert's compiled-model API. Nothing else runs artifacts with LiteRT."""
     from ai_edge_litert import compiled_model
 
     atexit.unregister(_mute_last_words)

@@ -65,9 +65,9 @@ class LiteRTOptions:
     def choose_lengths(self, limit: int) -> list[int]:
         """Ascending lengths for a model of `limit` tokens. Raises UserError for one that it cannot take."""
         if not self.lengths:
-            wanted = (RAG_SDK_LENGTH,) if self.contract == RAG_SDK else (*DEFAULT_LENGTHS, limit)
-            longest = max(length for length in wanted if length <= limit) if min(wanted) <= limit else limit
-            return sorted({length for length in wanted if length < limit} | {longest})
+            wanted = (RAG_SDK_LENGTH,) if self.contract == RAG_SDK else DEFAULT_LENGTHS
+            longest = min(limit, wanted[-1])
+            return [*(length for length in wanted if length < longest), longest]
         for length in self.lengths:
             if not 1 <= length <= limit:
                 raise UserError(f"length {length}: the model takes 1 to {limit} tokens")

@@ -111,7 +111,7 @@ def _add_signatures(parser: argparse.ArgumentParser) -> None:
         "--signature-lengths",
         type=_integers,
         default=(),
-        help="LiteRT: token counts of the signatures (default: 64,256,512,2048 up to the model's limit)",
+        help="LiteRT: token counts of the signatures (default: 64,256,512,2048, as far as the model goes)",
     )
 
 
@@ -176,7 +176,7 @@ def _add_export(subparsers: Subparsers) -> None:  # type: ignore[type-arg]
         dest="signature_lengths",
         type=_integers,
         default=(),
-        help="LiteRT: token counts of the signatures (default: 64,256,512,2048 up to the model's limit)",
+        help="LiteRT: token counts of the signatures (default: 64,256,512,2048, as far as the model goes)",
     )
     parser.add_argument(
         "--further-dims",

@@ -128,9 +128,11 @@ def _check_model(plan: Plan) -> None:
     from export.source import open_source
 
     limit = open_source(plan.model).max_tokens
-    if max(plan.signatures, default=0) > limit:
-        raise UserError(f"length {max(plan.signatures)}: {plan.model} takes at most {limit} tokens")
-    longest = min(limit, max(plan.signatures, default=limit)) if "litert" in plan.runtimes else limit
+    longest = limit
+    if "litert" in plan.runtimes:
+        from export.to_litert import LiteRTOptions
+
+        longest = LiteRTOptions(plan.signatures).choose_lengths(limit)[-1]
     if max(plan.bench.lengths) > longest:
         raise UserError(f"length {max(plan.bench.lengths)}: {plan.model} takes at most {longest} tokens here")
 
@@ -151,6 +153,7 @@ def _train(plan: Plan, data: TrainingData, display: Display) -> list[int]:
 
 
 def _export(plan: Plan, dims: list[int], display: Display) -> None:
+    _check_signatures(plan, dims)
     missing = {
         runtime: [dim for dim in dims if not plan.artifact(runtime, "fp32", dim).is_dir()]
         for runtime in plan.runtimes
@@ -165,6 +168,20 @@ def _export(plan: Plan, dims: list[int], display: Display) -> None:
         source = open_source(str(plan.checkpoint))
         for job, todo in jobs:
             export_formats(source, todo, plan.artifacts, job, step)
+
+
+def _check_signatures(plan: Plan, dims: list[int]) -> None:
+    """Raise UserError when the run's LiteRT files were exported with other lengths than those asked for."""
+    wanted = sorted(set(plan.signatures))
+    for path in (plan.artifact("litert", "fp32", dim) for dim in dims):
+        if (
+            wanted
+            and path.is_dir()
+            and (found := open_artifact(path, verify=False).manifest.lengths) != wanted
+        ):
+            raise UserError(
+                f"{path}: its signatures take {found} tokens, not {wanted}; choose another --name"
+            )
 
 
 def _export_plan(plan: Plan, runtime: str) -> ExportPlan:

@@ -127,6 +127,21 @@ def test_a_signature_that_cannot_be_is_refused_before_any_work(
     assert not (tmp_path / "out").exists()
 
 
+@pytest.mark.parametrize(
+    ("limit", "lengths"),
+    [
+        (2048, [64, 256, 512, 2048]),
+        (8192, [64, 256, 512, 2048]),
+        (512, [64, 256, 512]),
+        (300, [64, 256, 300]),
+    ],
+)
+def test_default_lengths_end_with_the_models_limit_or_2048(limit: int, lengths: list[int]) -> None:
+    """A signature of 8192 would hold score matrices of gigabytes; who needs one asks for it."""
+    assert LiteRTOptions().choose_lengths(limit) == lengths
+    assert LiteRTOptions(contract="rag-sdk").choose_lengths(limit) == [256]
+
+
 def test_a_truncating_export_stores_golden_vectors_of_the_cut_texts(starter: Source, tmp_path: Path) -> None:
     (folder,) = export_litert(starter, [128], tmp_path, LiteRTOptions(lengths=(32,)))
     embedder = Embedder.open(folder)
