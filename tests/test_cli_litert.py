@@ -42,6 +42,7 @@ def test_what_stands_in_the_way_of_one_format_stops_the_other(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     (tmp_path / "litert-fp32-128d").mkdir()
+    (tmp_path / "litert-fp32-128d" / "mine").write_text("")
     command = ["export", str(STARTER_MODEL), "--format", "onnx,litert", "--dims", "128"]
     assert "already exists" in refused([*command, "--out", str(tmp_path)], capsys)
     assert {path.name for path in tmp_path.iterdir()} == {"litert-fp32-128d"}
