@@ -78,7 +78,7 @@ class GemmaEncoder:
         hidden = graph.op("EMBEDDING_LOOKUP", [flat, table], [self.seq, config.hidden_size])
         scale = float(self.backbone.embed_tokens.embed_scale)
         hidden = graph.mul(hidden, graph.constant(scale))
-        for index, (layer, kind) in enumerate(zip(self.backbone.layers, config.layer_types, strict=False)):
+        for index, (layer, kind) in enumerate(zip(self.backbone.layers, config.layer_types, strict=True)):
             hidden = self._layer(f"layers.{index}", layer, hidden, tables[kind], bands[kind])
         return self._norm("norm", self.backbone.norm, hidden)
 
