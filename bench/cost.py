@@ -26,7 +26,7 @@ from bench.report import (
     Memory,
 )
 from common.errors import UserError
-from export.litert_cache import SUFFIX
+from export.weight_cache import cache_bytes
 
 MIN_RUNS = 30
 BRIEF_WARM_UP = 2 * WARM_UP_WINDOW
@@ -74,7 +74,7 @@ def measure_cache_states(folder: Path, plan: Plan, cache: Path) -> dict[str, Cac
     states = {}
     for state, one in plans.items():
         cost = measure_cost(folder, one)
-        states[state] = CacheState(**vars(cost), cache_bytes=_cache_bytes(cache))
+        states[state] = CacheState(**vars(cost), cache_bytes=cache_bytes(cache))
     return states
 
 
@@ -98,7 +98,3 @@ def run_probe(folder: Path, plan: Plan) -> dict[str, Any]:
 def _percentiles(timed: dict[str, Any]) -> Latency:
     p50, p90, p99 = (round(float(p), 3) for p in np.percentile(timed["ms"], (50, 90, 99)))
     return Latency(p50, p90, p99, len(timed["ms"]), timed["warm_up"])
-
-
-def _cache_bytes(cache: Path) -> int:
-    return sum(file.stat().st_size for file in cache.glob(f"*{SUFFIX}"))

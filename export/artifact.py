@@ -7,6 +7,7 @@ before a runtime meets it. Nothing here imports torch.
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -42,6 +43,14 @@ class Artifact:
     def model_path(self) -> Path:
         """The graph file; its weights lie beside it."""
         return self.path / self.model_name
+
+    @property
+    def model_sha256(self) -> str:
+        """Hash of graph and weights: what a runtime's cache of packed weights was built from."""
+        hashes = {n: e.sha256 for n, e in self.manifest.files.items() if n.startswith(self.model_name)}
+        if len(hashes) == 1:
+            return hashes[self.model_name]
+        return hashlib.sha256(repr(sorted(hashes.items())).encode()).hexdigest()
 
     @property
     def file_bytes(self) -> int:

@@ -13,9 +13,10 @@ from common.errors import UserError
 from common.prompts import choose_query_prompt, default_document_prompt, pick_prompt, split_document
 from common.retrieval import Document
 from export.artifact import Artifact, open_artifact
-from export.litert_cache import WeightCache, default_cache_folder
+from export.manifest import Manifest
 from export.session import OnnxSession
 from export.tokenizer import TextTokenizer, TokenBatch
+from export.weight_cache import WeightCache, default_cache_folder
 
 Float32 = npt.NDArray[np.float32]
 
@@ -32,7 +33,7 @@ class Session(Protocol):
 
 @dataclass(frozen=True)
 class Opening:
-    """How a model is opened: runtime threads (None: one per core) and, for LiteRT, its weight cache.
+    """How a model is opened: runtime threads (None: one per core) and its weight cache.
 
     weight_cache: folder of the cache file (None: pocketvec's folder in the user's cache home).
     use_weight_cache: False packs the weights anew in memory each time.
@@ -54,14 +55,22 @@ def open_session(artifact: Artifact, opening: Opening) -> Session:
     if opening.dim not in (None, *dims):
         raise UserError(f"dimension {opening.dim}: {artifact.manifest.name} has {', '.join(map(str, dims))}")
     if artifact.manifest.runtime == "onnx":
-        return OnnxSession(artifact.model_path, opening.threads)
+        return OnnxSession(artifact, opening.threads, _cache(artifact, opening))
     from export.litert_session import LiteRTSession
 
-    cache = None
-    if opening.use_weight_cache:
-        content = artifact.manifest.files[artifact.model_name].sha256
-        cache = WeightCache(opening.weight_cache or default_cache_folder(), content)
-    return LiteRTSession(artifact, opening.threads, cache, opening.dim)
+    return LiteRTSession(artifact, opening.threads, _cache(artifact, opening), opening.dim)
+
+
+def has_weight_cache(manifest: Manifest) -> bool:
+    """Whether a profile is opened from a cache of packed weights: all but ONNX in fp32, for no phone."""
+    return manifest.runtime == "litert" or manifest.precision != "fp32"
+
+
+def _cache(artifact: Artifact, opening: Opening) -> WeightCache | None:
+    if not (opening.use_weight_cache and has_weight_cache(artifact.manifest)):
+        return None
+    folder = opening.weight_cache or default_cache_folder()
+    return WeightCache(folder, artifact.model_sha256, artifact.manifest.runtime)
 
 
 class Embedder:

@@ -4,9 +4,6 @@ A converted graph computes masks and rotary tables per layer, repeats key/value 
 outside the delegate. Here the mask and the tables are made once per graph, query heads that share a key head
 are folded into rows, and sliding layers of long signatures attend in bands. The weights are the checkpoint's
 own; parity with transformers is a test (tests/test_litert_parity.py).
-
-Source of the architecture: transformers' Gemma3TextModel with bidirectional attention, in which a sliding
-layer attends to keys at a distance below `sliding_window`.
 """
 
 from __future__ import annotations
@@ -18,14 +15,11 @@ import numpy as np
 import numpy.typing as npt
 from ai_edge_litert import schema_py_generated as schema
 
+from export.gemma import FINE, MASKED, array, key_norm, norm_weight, query_norm, rotary_factors
 from export.tflite_graph import GraphBuilder
 
 Float32 = npt.NDArray[np.float32]
 
-MASKED = -1e4
-"""Added to the score of a key that is not attended to. Finite, for a row may be masked whole; within fp16."""
-FINE = 32
-"""Rotary angles are added from two tables, every FINE-th position and the FINE first ones."""
 FULL_CHUNK = 1024
 SLIDING_CHUNK = 512
 """Queries per attention step in long signatures: bounds the score matrix, and for sliding layers the work."""
@@ -40,19 +34,6 @@ class Band:
     first: int
     last: int
     mask: int
-
-
-def is_supported(backbone: Any) -> bool:
-    """Whether `backbone` is a Gemma 3 text encoder of the form written here."""
-    config = backbone.config
-    return (
-        type(backbone).__name__ == "Gemma3TextModel"
-        and bool(getattr(config, "use_bidirectional_attention", False))
-        and config.hidden_activation == "gelu_pytorch_tanh"
-        and not config.attention_bias
-        and config.attn_logit_softcapping is None
-        and all(kind["rope_type"] == "default" for kind in config.rope_parameters.values())
-    )
 
 
 class GemmaEncoder:
@@ -118,9 +99,7 @@ class GemmaEncoder:
 
     def _head_norms(self, name: str, attention: Any) -> int:
         """Weights [heads + groups, dim] of query and key norms, the softmax scale in the queries'."""
-        scale = np.float32(self.config.query_pre_attn_scalar**-0.5)
-        query = (1 + array(attention.q_norm.weight)) * scale
-        key = 1 + array(attention.k_norm.weight)
+        query, key = query_norm(self.config, attention), key_norm(attention)
         rows = np.concatenate([np.tile(query, (self.heads, 1)), np.tile(key, (self.groups, 1))])
         return self.graph.weight(f"{name}.qk_norm.weight", rows)
 
@@ -144,7 +123,7 @@ class GemmaEncoder:
 
     def _norm(self, name: str, norm: Any, value: int) -> int:
         """RMSNorm of a hidden state, with weight 1 + w as Gemma has it."""
-        return self._rms(value, self.graph.weight(f"{name}.weight", 1 + array(norm.weight)))
+        return self._rms(value, self.graph.weight(f"{name}.weight", norm_weight(norm)))
 
     def _rms(self, value: int, weight: int) -> int:
         graph = self.graph
@@ -173,23 +152,18 @@ class GemmaEncoder:
         Two small tables in place of one per length: all lengths together would add megabytes to the file.
         """
         graph, half = self.graph, self.head_dim // 2
-        base = self.config.rope_parameters[kind]["rope_theta"]
-        frequencies = base ** -(np.arange(0, self.head_dim, 2) / self.head_dim)
-        steps, all_steps = -(-self.seq // FINE), -(-self.config.max_position_embeddings // FINE)
-        coarse = np.outer(np.arange(max(steps, all_steps)) * FINE, frequencies)[:, None]
-        fine = np.outer(np.arange(FINE), frequencies)[None]
-        tables = [self._table(f"rope.{kind}.coarse", f, coarse) for f in (np.cos, np.sin)]
-        cos_c, sin_c = (graph.slice(table, [0, 0, 0], [steps, 1, half]) for table in tables)
-        cos_f, sin_f = (self._table(f"rope.{kind}.fine", f, fine) for f in (np.cos, np.sin))
+        (cos_c, sin_c), (cos_f, sin_f) = (
+            [graph.weight(f"rope.{kind}.{part}.{name}", table) for name, table in tables]
+            for part, tables in rotary_factors(self.config, kind)
+        )
+        steps = -(-self.seq // FINE)
+        cos_c, sin_c = (graph.slice(table, [0, 0, 0], [steps, 1, half]) for table in (cos_c, sin_c))
         cos = graph.sub(graph.mul(cos_c, cos_f), graph.mul(sin_c, sin_f))
         sin = graph.add(graph.mul(sin_c, cos_f), graph.mul(cos_c, sin_f))
         flat = [graph.reshape(table, [steps * FINE, half]) for table in (cos, sin)]
         cos, sin = (graph.slice(table, [0, 0], [self.seq, half]) for table in flat)
         negative = graph.mul(sin, graph.constant(-1.0))
         return graph.concat([cos, cos], -1), graph.concat([negative, sin], -1)
-
-    def _table(self, name: str, function: np.ufunc, angles: npt.NDArray[np.float64]) -> int:
-        return self.graph.weight(f"{name}.{function.__name__}", function(angles).astype(np.float32))
 
     def _bands(self, kind: str, valid: int) -> list[Band]:
         """How the queries of one kind of layer are grouped, each group with its mask."""
@@ -222,8 +196,3 @@ class GemmaEncoder:
         beyond = graph.unary("RELU", graph.sub(distance, graph.constant(float(window - 1))))
         hidden = graph.mul(graph.minimum(beyond, graph.constant(1.0)), graph.constant(MASKED))
         return graph.concat([graph.add(hidden, keys)] * (self.heads // self.groups), 1)
-
-
-def array(parameter: Any) -> Float32:
-    """A torch parameter as float32, without a copy where it is one already."""
-    return parameter.detach().cpu().float().numpy()  # type: ignore[no-any-return]

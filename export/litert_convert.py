@@ -21,7 +21,7 @@ import numpy as np
 from ai_edge_litert import schema_py_generated as schema
 
 from common.errors import UserError, missing_extra
-from export.gemma_litert import array
+from export.gemma import array
 from export.litert_graph import signature_name
 from export.litert_session import quiet
 from export.session import usable_cores

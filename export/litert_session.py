@@ -9,9 +9,7 @@ has them, and what stays resident is the cache file and the activations.
 from __future__ import annotations
 
 import atexit
-import ctypes
 import functools
-import mmap
 import os
 import sys
 import tempfile
@@ -26,10 +24,11 @@ import numpy.typing as npt
 
 from common.errors import UserError
 from export.artifact import Artifact
-from export.litert_cache import WeightCache
 from export.manifest import PROMPT_MASK
+from export.resident import hand_back, mapped, read_singly
 from export.session import usable_cores
 from export.tokenizer import TokenBatch
+from export.weight_cache import WeightCache
 
 Float32 = npt.NDArray[np.float32]
 Int32 = npt.NDArray[np.int32]
@@ -47,7 +46,6 @@ DELEGATES = {
     "npu": "not measured; admitted only where the start-up self-test against golden.json passes",
 }
 """On which delegates a profile is known to be right."""
-MAPS = Path("/proc/self/maps")
 
 
 def load_litert() -> Any:
@@ -79,7 +77,7 @@ class LiteRTSession:
         self._skips_prompt = not manifest.include_prompt
         cache_file = cache.prepare() if cache else None
         with quiet() as said, _OPENING:
-            before = _mapped(model)
+            before = mapped(model)
             try:
                 self._model = _open(model, threads or usable_cores(), cache_file)
             except RuntimeError as error:
@@ -89,9 +87,9 @@ class LiteRTSession:
         if cache:
             cache.seal()
         self._buffers: dict[int, tuple[Any, Any, int]] = {}
-        self._pages = _mapped(model) - before
-        self._advise(mmap.MADV_RANDOM)
-        self._advise(mmap.MADV_DONTNEED)
+        self._pages = mapped(model) - before
+        read_singly(self._pages)
+        hand_back(self._pages)
 
     def run_batch(self, batch: TokenBatch) -> Float32:
         """Embed the rows of a batch one by one: float32 [batch, dim]."""
@@ -117,7 +115,7 @@ class LiteRTSession:
             inputs[1].write(np.array([[prompt_tokens]], dtype=np.int32))
         self._model.run_by_index(signature, inputs, outputs)
         vector: Float32 = np.array(outputs[0].read(dim, np.float32))
-        self._advise(mmap.MADV_DONTNEED)
+        hand_back(self._pages)
         return vector
 
     def _signature(self, index: int) -> tuple[Any, Any, int]:
@@ -129,10 +127,6 @@ class LiteRTSession:
                 outputs = self._model.create_output_buffers(index)
             self._buffers[index] = (inputs, outputs, int(output["shape"][-1]))
         return self._buffers[index]
-
-    def _advise(self, advice: int) -> None:
-        for start, size in self._pages:
-            _LIBC.madvise(start, size, advice)
 
 
 def _mute_last_words() -> None:
@@ -183,32 +177,9 @@ def _reason(said: list[str], error: RuntimeError) -> str:
     return next((line for line in said if "ERROR" in line), str(error).splitlines()[0])
 
 
-def _mapped(model: Path) -> set[tuple[int, int]]:
-    """(address, size) of every mapping of a file in this process; none where the system does not tell.
-
-    A session may only give advice on its own: that of another session may be gone by then, and what lies at
-    its address now would lose its contents.
-    """
-    if _LIBC is None or not MAPS.exists():
-        return set()
-    target = str(model.resolve())
-    ranges = set()
-    for line in MAPS.read_text().splitlines():
-        fields = line.split(maxsplit=5)
-        if len(fields) == 6 and fields[5] == target:
-            start, end = (int(part, 16) for part in fields[0].split("-"))
-            ranges.add((start, end - start))
-    return ranges
-
-
-def _load_libc() -> Any:
-    if not sys.platform.startswith("linux"):
-        return None
-    libc = ctypes.CDLL(None, use_errno=True)
-    libc.madvise.argtypes = [ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int]
-    return libc
-
-
-_LIBC = _load_libc()
 _OPENING = threading.Lock()
-"""Held while a file is opened, so that a new mapping belongs to the session that opens it."""
+"""Held while a file is opened, so that a new mapping belongs to the session that opens it.
+
+A session may only give advice on its own mappings: that of another session may be gone by then, and what lies
+at its address now would lose its contents.
+"""

@@ -1,8 +1,7 @@
-"""ONNX surgery: put a folded head on a traced trunk, and store a graph with its weights beside it."""
+"""ONNX surgery: put a folded head on a trunk."""
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -10,32 +9,31 @@ import numpy.typing as npt
 
 from export.head import NORM_FLOOR, DenseLayer
 from export.manifest import OUTPUT
+from export.onnx_file import EXTERNAL_FROM_BYTES, OnnxModel
 from export.trunk import POOLED
 
 if TYPE_CHECKING:
     import onnx
 
-EXTERNAL_FROM_BYTES = 1024
-"""Tensors from this size on lie in the data file, where a runtime can map them."""
-
 ONNX_ACTIVATIONS = {"tanh": "Tanh", "relu": "Relu", "sigmoid": "Sigmoid", "gelu": "Gelu"}
 
 
-def attach_head(trunk: onnx.ModelProto, layers: list[DenseLayer], dim: int) -> onnx.ModelProto:
+def attach_head(trunk: OnnxModel, layers: list[DenseLayer], dim: int) -> OnnxModel:
     """A copy of `trunk` that ends in `sentence_embedding`, float32 [batch, dim], unit norm.
 
-    `layers` come from `fold_head`; without any, the pooled vector itself is cut to `dim`.
+    The constants are the trunk's own, not copied. `layers` come from `fold_head`; without any, the pooled
+    vector itself is cut to `dim`.
     """
     import onnx
     from onnx import TensorProto, helper
 
-    model = onnx.ModelProto()
-    model.CopyFrom(trunk)
-    head = _HeadBuilder(model.graph)
+    proto = onnx.ModelProto()
+    proto.CopyFrom(trunk.proto)
+    head = _HeadBuilder(proto.graph)
     head.normalise(head.dense(POOLED, layers) if layers else head.truncate(POOLED, dim))
-    del model.graph.output[:]
-    model.graph.output.append(helper.make_tensor_value_info(OUTPUT, TensorProto.FLOAT, ["batch", dim]))
-    return model
+    del proto.graph.output[:]
+    proto.graph.output.append(helper.make_tensor_value_info(OUTPUT, TensorProto.FLOAT, ["batch", dim]))
+    return OnnxModel(proto, {**trunk.weights, **head.weights})
 
 
 class _HeadBuilder:
@@ -43,6 +41,7 @@ class _HeadBuilder:
 
     def __init__(self, graph: onnx.GraphProto) -> None:
         self._graph = graph
+        self.weights: dict[str, npt.NDArray[np.generic]] = {}
 
     def dense(self, current: str, layers: list[DenseLayer]) -> str:
         """activation(x @ weight.T + bias), layer by layer."""
@@ -82,24 +81,8 @@ class _HeadBuilder:
     def _constant(self, name: str, value: npt.NDArray[np.generic]) -> str:
         from onnx import numpy_helper
 
-        self._graph.initializer.append(numpy_helper.from_array(np.ascontiguousarray(value), name))
+        if value.nbytes >= EXTERNAL_FROM_BYTES:
+            self.weights[name] = value
+        else:
+            self._graph.initializer.append(numpy_helper.from_array(np.ascontiguousarray(value), name))
         return name
-
-
-def save_graph(model: onnx.ModelProto, path: Path) -> None:
-    """Write `path` and, beside it, `path`.data with every large tensor; check the result.
-
-    The weights stay outside the protobuf so that a runtime can map them instead of copying them.
-    """
-    import onnx
-
-    onnx.save_model(
-        model,
-        str(path),
-        save_as_external_data=True,
-        all_tensors_to_one_file=True,
-        location=f"{path.name}.data",
-        size_threshold=EXTERNAL_FROM_BYTES,
-    )
-    path.with_name(f"{path.name}.data").chmod(path.stat().st_mode)  # onnx makes it private
-    onnx.checker.check_model(str(path))

@@ -1,6 +1,9 @@
 """The one place that loads onnxruntime: usage reporting is off before its library starts.
 
-The model is opened by path, never from bytes, so that external weights are mapped from the file.
+An artifact is opened by path, so that external weights are mapped from the file. A quantised one is opened
+from a cache of packed weights (export.weight_cache): onnxruntime packs them once, writes them out, and maps
+the file from then on; without that they are memory of the app's own. The token table stays in the artifact's
+file, from which the rows of each text are read (export.onnx_tables).
 """
 
 from __future__ import annotations
@@ -14,16 +17,31 @@ import numpy.typing as npt
 
 from common.errors import UserError
 from common.offline import silence_telemetry
+from export.artifact import Artifact
 from export.manifest import OUTPUT
+from export.onnx_tables import TableFile, split_tables
+from export.resident import hand_back_code, hand_back_heap
 from export.tokenizer import TokenBatch
+from export.weight_cache import DATA_SUFFIX, WeightCache
 
 if TYPE_CHECKING:
     import onnxruntime
 
 Float32 = npt.NDArray[np.float32]
 
-SESSION_OPTIONS = {"graph_optimization_level": "ORT_ENABLE_ALL", "execution_mode": "ORT_SEQUENTIAL"}
-"""Recorded in every manifest, in onnxruntime's names, so that each client opens it as it was measured."""
+SESSION_OPTIONS = {
+    "graph_optimization_level": "ORT_ENABLE_ALL",
+    "execution_mode": "ORT_SEQUENTIAL",
+    "enable_mem_pattern": "false",
+    "weight_cache": "session.save_external_prepacked_constant_initializers, at first use",
+    "token_table": "rows are read from the artifact's file for each text, none of it is mapped",
+}
+"""Recorded in every manifest, in onnxruntime's names, so that each client opens it as it was measured.
+
+Without memory patterns the peak of a 256-token run of the full-size shape is 6 MB lower and no slower.
+"""
+PREPACKED_FROM_BYTES = "2048"
+"""Constants from this size on go to the cache's data file."""
 
 
 def usable_cores() -> int:
@@ -42,31 +60,84 @@ def load_onnxruntime() -> Any:
 class OnnxSession:
     """An open .onnx on the CPU provider."""
 
-    def __init__(self, model: Path, threads: int | None = None) -> None:
-        """`threads` bounds the intra-op threads (None: one per core).
+    def __init__(
+        self, artifact: Artifact, threads: int | None = None, cache: WeightCache | None = None
+    ) -> None:
+        """`threads` bounds the intra-op threads (None: one per core); no cache means packing anew.
 
-        Raises UserError when onnxruntime cannot read the file.
+        Raises UserError when onnxruntime cannot read the file or the cache folder cannot be written.
         """
+        self._model = artifact.model_path
+        self._threads = threads
+        self._tables: dict[str, TableFile] = {}
+        if cache is None:
+            self.session = self._open(str(self._model), self._options())
+        else:
+            self.session = self._open_cached(cache)
+        _let_go_of_code()
+
+    def run_batch(self, batch: TokenBatch) -> Float32:
+        """Unit vectors float32 [batch, dim] of a token batch, in one inference call."""
+        feeds = {"input_ids": batch.input_ids, "attention_mask": batch.attention_mask}
+        ids = batch.input_ids.ravel().tolist()
+        feeds |= {name: table.rows(ids) for name, table in self._tables.items()}
+        vectors: Float32 = self.session.run([OUTPUT], feeds)[0]
+        return vectors
+
+    def _options(self) -> Any:
         ort = load_onnxruntime()
         options = ort.SessionOptions()
         level, mode = SESSION_OPTIONS["graph_optimization_level"], SESSION_OPTIONS["execution_mode"]
         options.graph_optimization_level = getattr(ort.GraphOptimizationLevel, level)
         options.execution_mode = getattr(ort.ExecutionMode, mode)
+        options.enable_mem_pattern = False
         options.log_severity_level = 3  # errors only: warnings about unused initialisers are not the user's
-        if threads is not None:
-            options.intra_op_num_threads = threads
-        try:
-            self.session: onnxruntime.InferenceSession = ort.InferenceSession(
-                str(model), options, providers=["CPUExecutionProvider"]
-            )
-        except _load_errors(ort) as error:
-            raise UserError(f"{model}: onnxruntime cannot open it ({error})") from None
+        if self._threads is not None:
+            options.intra_op_num_threads = self._threads
+        return options
 
-    def run_batch(self, batch: TokenBatch) -> Float32:
-        """Unit vectors float32 [batch, dim] of a token batch, in one inference call."""
-        feeds = {"input_ids": batch.input_ids, "attention_mask": batch.attention_mask}
-        vectors: Float32 = self.session.run([OUTPUT], feeds)[0]
-        return vectors
+    def _open(self, model: str | bytes, options: Any) -> onnxruntime.InferenceSession:
+        ort = load_onnxruntime()
+        try:
+            return ort.InferenceSession(model, options, providers=["CPUExecutionProvider"])
+        except _load_errors(ort) as error:
+            raise UserError(f"{self._model}: onnxruntime cannot open it ({error})") from None
+
+    def _open_cached(self, cache: WeightCache) -> onnxruntime.InferenceSession:
+        """Map the finished cache; at first use, build it before."""
+        graph, tables = split_tables(self._model.read_bytes())
+        if not cache.is_valid():
+            try:
+                self._build(graph, cache.prepare())
+            except BaseException:
+                cache.discard()
+                raise
+            hand_back_heap()
+            cache.seal()
+        ort = load_onnxruntime()
+        options = self._options()
+        options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL  # it was optimised
+        self._tables = {table.rows_name: TableFile(table, self._model.parent) for table in tables}
+        return self._open(str(cache.prepare()), options)
+
+    def _build(self, graph: bytes, target: Path) -> None:
+        """Optimise and pack, and write the result to `target` and its data file."""
+        options = self._options()
+        options.optimized_model_filepath = str(target)
+        entries = {
+            "save_external_prepacked_constant_initializers": "1",
+            "optimized_model_external_initializers_file_name": f"{target.name}{DATA_SUFFIX}",
+            "optimized_model_external_initializers_min_size_in_bytes": PREPACKED_FROM_BYTES,
+            "model_external_initializers_file_folder_path": str(self._model.parent),
+        }
+        for key, value in entries.items():
+            options.add_session_config_entry(f"session.{key}", value)
+        self._open(graph, options)
+
+
+def _let_go_of_code() -> None:
+    """Optimising a graph runs 10 MB of the library's code that inference does not."""
+    hand_back_code(Path(load_onnxruntime().capi.onnxruntime_pybind11_state.__file__))
 
 
 def _load_errors(ort: Any) -> tuple[type[Exception], ...]:

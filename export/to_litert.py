@@ -14,7 +14,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from common.errors import UserError
-from export.gemma_litert import GemmaEncoder, is_supported
+from export.gemma import is_supported
+from export.gemma_litert import GemmaEncoder
 from export.golden import make_golden
 from export.head import fold_head
 from export.litert_convert import ConvertedEncoder

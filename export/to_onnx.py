@@ -1,4 +1,4 @@
-"""Checkpoint to fp32 ONNX artifacts: one trace, then one cheap head per dimension."""
+"""Checkpoint to fp32 ONNX artifacts: one trunk, then one cheap head per dimension."""
 
 from __future__ import annotations
 
@@ -7,12 +7,13 @@ from pathlib import Path
 
 from export.golden import make_golden
 from export.head import fold_head
-from export.manifest import PROMPT_MASK, TensorSpec, model_file
-from export.onnx_graph import attach_head, save_graph
+from export.manifest import PROMPT_MASK, TensorSpec, model_file, profile_name
+from export.onnx_file import HEAD_PREFIX, write_onnx
+from export.onnx_graph import attach_head
 from export.profiles import Form, check_profiles, write_profiles
 from export.session import SESSION_OPTIONS
 from export.source import Source
-from export.trunk import trace_trunk
+from export.trunk import make_trunk
 
 RUNTIME = "onnx"
 
@@ -26,13 +27,22 @@ def export_onnx(
     UserError before any work for a dimension that the model does not have or an artifact that exists already.
     """
     check_profiles(source, RUNTIME, dims, out)
-    trunk = trace_trunk(source)
-    step("traced")
+    trunk = make_trunk(source)
+    step("graph")
     golden = make_golden(source, source.max_tokens)
     step("golden vectors")
 
+    first: list[Path] = []
+
     def write_model(folder: Path, dim: int) -> None:
-        save_graph(attach_head(trunk, fold_head(source.layers, dim), dim), folder / model_file(RUNTIME))
+        """The first profile gets the trunk's weights, the others share its file."""
+        model = attach_head(trunk, fold_head(source.layers, dim), dim)
+        donor = first[0] / model_file(RUNTIME) if first else None
+        kept = list(model.weights.items())
+        if donor:
+            kept = [(name, value) for name, value in kept if name.startswith(HEAD_PREFIX)]
+        write_onnx(folder / model_file(RUNTIME), model.proto, kept, donor)
+        first.append(out / profile_name(RUNTIME, "fp32", dim))
 
     return write_profiles(source, _form(source), dims, out, golden, write_model, step)
 

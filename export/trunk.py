@@ -1,8 +1,9 @@
-"""Transformer and pooling as one ONNX graph, traced once for all dimensions.
+"""Transformer and pooling as one ONNX graph, once for all dimensions.
 
-torch.onnx's dynamo exporter traces the Hugging Face implementation itself, so that the graph and the
-reference are the same code. Constant weights get the name of the torch module they belong to, so that
-messages and recipes can name them.
+Gemma encoders are written operator by operator (export.gemma_onnx), which takes a moment at full size and
+runs faster. Any other encoder is traced: torch.onnx's dynamo exporter traces the Hugging Face implementation
+itself, so that the graph and the reference are the same code. Its constant weights get the name of the torch
+module they belong to, so that messages and recipes can name them.
 """
 
 from __future__ import annotations
@@ -13,7 +14,11 @@ import warnings
 from typing import TYPE_CHECKING, Any
 
 from common.errors import UserError, missing_extra
+from export.gemma import is_supported
+from export.gemma_onnx import GemmaEncoder
 from export.manifest import PROMPT_MASK
+from export.onnx_build import OnnxBuilder
+from export.onnx_file import OnnxModel, detach_weights
 from export.source import Source
 
 if TYPE_CHECKING:
@@ -24,7 +29,7 @@ POOLED = "pooled"
 SCOPES_KEY = "pkg.torch.onnx.name_scopes"
 
 
-def trace_trunk(source: Source) -> onnx.ModelProto:
+def make_trunk(source: Source) -> OnnxModel:
     """Graph from input_ids and attention_mask (int64 [batch, seq]) to `pooled` (float32 [batch, hidden]).
 
     Both axes are dynamic. attention_mask is 0 for padding and 1 for a token; a model that leaves the
@@ -33,9 +38,57 @@ def trace_trunk(source: Source) -> onnx.ModelProto:
     try:
         import onnx  # noqa: F401
         import onnxscript  # noqa: F401
-        import torch
     except ImportError as error:
         raise missing_extra("export", error.name or "onnx") from None
+    return write_gemma(source) if is_supported(source.backbone) else trace_trunk(source)
+
+
+def write_gemma(source: Source) -> OnnxModel:
+    """The trunk of a Gemma encoder, written; inputs and output as in `make_trunk`."""
+    from onnx import TensorProto, helper
+
+    graph = OnnxBuilder()
+    axes = ["batch", "sequence"]
+    inputs = {
+        name: helper.make_tensor_value_info(name, TensorProto.INT64, axes)
+        for name in ("input_ids", "attention_mask")
+    }
+    vectors = GemmaEncoder(graph, source.backbone).token_vectors("input_ids", "attention_mask")
+    pool(graph, vectors, "attention_mask", source.pooling, source.include_prompt)
+    pooled = helper.make_tensor_value_info(POOLED, TensorProto.FLOAT, ["batch", source.hidden_dim])
+    return graph.model(inputs, [pooled])
+
+
+def pool(graph: OnnxBuilder, vectors: str, mask: str, mode: str, include_prompt: bool) -> str:
+    """Reduce [batch, seq, hidden] as `_pool` does in torch; the result is named POOLED."""
+    counted = mask
+    if not include_prompt:
+        counted = graph.op("Mod", [mask, graph.constant(PROMPT_MASK, "int64")])
+    if mode == "mean":
+        weights = graph.op("Cast", [counted], to=1)
+        row = graph.op("Unsqueeze", [weights, graph.constant([1], "int64")])
+        total = graph.op("Squeeze", [graph.op("MatMul", [row, vectors]), graph.constant([1], "int64")])
+        count = graph.op("ReduceSum", [weights, graph.constant([1], "int64")], keepdims=1)
+        return graph.op("Div", [total, graph.op("Max", [count, graph.constant(1e-9)])], POOLED)
+    if mode == "lasttoken":
+        places = graph.op(
+            "CumSum",
+            [
+                graph.op(
+                    "Add", [graph.op("Mul", [mask, graph.constant(0, "int64")]), graph.constant(1, "int64")]
+                ),
+                graph.constant(1, "int64"),
+            ],
+        )
+        counted = graph.op("Mul", [counted, places])
+    index = graph.op("ArgMax", [counted], axis=1, keepdims=1)
+    return graph.op("GatherND", [vectors, index], POOLED, batch_dims=1)
+
+
+def trace_trunk(source: Source) -> OnnxModel:
+    """The trunk of any encoder, traced by torch.onnx; inputs and output as in `make_trunk`."""
+    import torch
+
     logging.getLogger("torch.onnx").setLevel(logging.ERROR)  # it misses torchvision, which text needs not
     module = _trunk_module(source)
     example = torch.ones(2, 8, dtype=torch.int64)
@@ -56,10 +109,10 @@ def trace_trunk(source: Source) -> onnx.ModelProto:
         except torch.onnx.OnnxExporterError as error:
             reason = str(error).strip().splitlines()[0]
             raise UserError(f"{source.name}: torch.onnx cannot trace this model ({reason})") from None
-    graph_model: onnx.ModelProto = program.model_proto  # type: ignore[union-attr]  # None only if dynamo=False
-    _name_axes(graph_model)
-    _name_weights(graph_model)
-    return graph_model
+    traced: onnx.ModelProto = program.model_proto  # type: ignore[union-attr]  # None only if dynamo=False
+    _name_axes(traced)
+    _name_weights(traced)
+    return detach_weights(traced)
 
 
 def _trunk_module(source: Source) -> Any:

@@ -108,16 +108,17 @@ Q4_0_PORTABLE = Codec("q4_0", 4, encode_q4_0_portable)
 """The same format with scales that all containers hold; products use it, tables have ggml's own rounding."""
 
 
-def encode_rows(matrix: Float32, codec: Codec, name: str) -> Blocks:
+def encode_rows(matrix: Float32, codec: Codec, name: str, first_row: int = 0) -> Blocks:
     """Quantise float32 [rows, columns] row by row; the last block of a row is padded with zeros.
 
     Blocks come in row order, ceil(columns / block) to a row. Raises UserError with tensor and position for
-    NaN or infinity, and for a scale beyond fp16's range.
+    NaN or infinity, and for a scale beyond fp16's range; `first_row` is where the rows stand in the tensor.
     """
     finite = np.isfinite(matrix)
     if not finite.all():
         row, column = np.argwhere(~finite)[0]
-        raise UserError(f"tensor '{name}': {matrix[row, column]} at [{row}, {column}] cannot be quantised")
+        place = f"[{first_row + row}, {column}]"
+        raise UserError(f"tensor '{name}': {matrix[row, column]} at {place} cannot be quantised")
     rows, columns = matrix.shape
     block = codec.block or columns
     padded = matrix
@@ -126,7 +127,7 @@ def encode_rows(matrix: Float32, codec: Codec, name: str) -> Blocks:
         padded[:, :columns] = matrix
     encoded = codec.encode(padded.reshape(-1, block))
     if not np.isfinite(encoded.scales).all():
-        where = int(np.argmin(np.isfinite(encoded.scales)))
+        where = int(np.argmin(np.isfinite(encoded.scales))) + first_row * (-(-columns // block))
         raise UserError(f"tensor '{name}': the scale of block {where} exceeds fp16's largest value, 65504")
     return encoded
 

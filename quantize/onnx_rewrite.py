@@ -1,39 +1,34 @@
-"""Replace the large weights of an ONNX graph by quantised blocks and the operators that read them.
+"""Replace the large weights of an ONNX graph by quantised ones and the operators that read them.
 
-MatMul and Gemm become com.microsoft.MatMulNBits, Gather becomes com.microsoft.GatherBlockQuantized. Both
-use zero point 2**(bits-1) when none is given, which is exactly the offset of a symmetric code. Scales are
-stored as float32 holding fp16 values: with float16 scales the kernels would also compute in float16.
+What the operators are is in quantize.onnx_operators. Weights are encoded one at a time, when their turn in
+the file comes, so that no two of them are in memory.
 
 The head's input columns are equalised first (quantize.weights) by a Mul before the product.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import onnx
-from onnx import helper, numpy_helper
+from onnx import helper
 
 from common.errors import UserError
-from export.onnx_graph import save_graph
-from quantize.blocks import BLOCK, Blocks, Codec, Float32
+from export.onnx_file import HEAD_PREFIX, OnnxModel, read_onnx, write_onnx
+from quantize.blocks import Codec, Float32
+from quantize.onnx_operators import DOMAIN, Operators, Place
 from quantize.recipes import Recipe
-from quantize.weights import LARGE_ELEMENTS, encode_weight, pack
+from quantize.weights import LARGE_ELEMENTS, EncodedWeight, encode_weight
 
-DOMAIN = "com.microsoft"
-INT8_COMPUTE = 4
-"""MatMulNBits accuracy_level: activations are rounded to int8 block by block for the product.
-
-On x86 with VNNI an 8-bit product of 16 tokens ran 3 times faster than with float32 activations, and the
-worst golden cosine of the starter moved by less than 0.0001.
-"""
-FLOAT_COMPUTE = 1
-"""For the head, one row a text: nothing to gain, and a rounded pooled vector moved NDCG by 0.5 %."""
 HEAD_INPUT = "head.0.weight_t"
 """The matrix whose input is the pooled vector; one row a text, so that scaling it costs nothing."""
+
+Tensors = Iterator[tuple[str, npt.NDArray[Any]]]
 
 
 @dataclass(frozen=True)
@@ -41,75 +36,113 @@ class Weight:
     """A constant matrix and the node that reads it.
 
     `matrix` is float32 [rows, columns] with the quantised axis last: outputs x inputs for a product,
-    vocabulary x width for a table.
+    vocabulary x width for a table; often a view of the mapped file.
     """
 
     node: onnx.NodeProto
     name: str
     matrix: Float32
 
+    @property
+    def is_table(self) -> bool:
+        """Whether rows are looked up rather than multiplied by."""
+        return self.node.op_type == "Gather"
 
-def write_quantized(source: Path, target: Path, recipe: Recipe) -> None:
-    """Read the fp32 graph `source` and write it to `target` with its weights quantised."""
-    model = onnx.load(str(source))
-    quantize_graph(model, recipe)
-    save_graph(model, target)
+    @property
+    def is_head(self) -> bool:
+        """Whether it belongs to the part in which the dimensions of a model differ."""
+        return self.name.startswith(HEAD_PREFIX)
+
+    def encode(self, codec: Codec) -> EncodedWeight:
+        """Its codes; the head's input with equalised columns."""
+        equalised = self.name == HEAD_INPUT and codec.block is not None
+        return encode_weight(self.matrix, codec, self.name, equalised)
+
+
+def write_quantized(source: Path, target: Path, recipe: Recipe, donor: Path | None = None) -> None:
+    """Read the fp32 graph `source` and write it to `target` with its weights quantised.
+
+    `donor` is the result for another dimension of the same model by the same recipe: all but the head is
+    taken from there. Raises UserError for a weight that cannot be quantised or would stay fp32, by name.
+    """
+    model = read_onnx(source)
+    tensors = quantize_graph(model, recipe)
+    if donor is not None:
+        tensors = {name: make for name, make in tensors.items() if name.startswith(HEAD_PREFIX)}
+    write_onnx(target, model.proto, _made(tensors), donor)
 
 
 def write_rounded(source: Path, target: Path, recipe: Recipe) -> None:
     """Read the fp32 graph `source` and write it to `target` with its weights rounded, all else fp32."""
-    model = onnx.load(str(source))
-    round_graph(model, recipe)
-    save_graph(model, target)
+    model = read_onnx(source)
+    rounded: dict[str, Callable[[], Tensors]] = {w.name: _rounder(w, recipe) for w in find_weights(model)}
+    kept = {name: _keeper(name, value) for name, value in model.weights.items()}
+    write_onnx(target, model.proto, _made({**kept, **rounded}))
 
 
-def quantize_graph(model: onnx.ModelProto, recipe: Recipe) -> None:
-    """Quantise every large weight of `model` in place.
+def quantize_graph(model: OnnxModel, recipe: Recipe) -> dict[str, Callable[[], Tensors]]:
+    """Give the nodes of `model` their quantised operators; returns what makes the constants, by weight.
 
     Raises UserError when a large float32 matrix is left over, naming it.
     """
-    for weight in find_weights(model):
-        codec = _codec(weight, recipe)
-        encoded = encode_weight(weight.matrix, codec, weight.name, equalised=weight.name == HEAD_INPUT)
-        if encoded.column_scales is not None:
-            _scale_input(model.graph, weight.node, encoded.column_scales)
-        _replace(model.graph, weight, encoded.blocks, codec)
-    _drop_unused(model.graph)
-    if not any(entry.domain == DOMAIN for entry in model.opset_import):
-        model.opset_import.append(helper.make_opsetid(DOMAIN, 1))
-    _refuse_large_float(model)
-
-
-def _codec(weight: Weight, recipe: Recipe) -> Codec:
-    return recipe.codec(weight.name, is_table=weight.node.op_type == "Gather")
-
-
-def round_graph(model: onnx.ModelProto, recipe: Recipe) -> None:
-    """Give every large weight its rounded value but keep the fp32 operators.
-
-    What this graph loses against fp32 is the cost of the rounding alone; the rest is the kernels'.
-    """
-    constants = {tensor.name: tensor for tensor in model.graph.initializer}
-    for weight in find_weights(model):
-        codec = _codec(weight, recipe)
-        encoded = encode_weight(weight.matrix, codec, weight.name, equalised=weight.name == HEAD_INPUT)
-        rounded = encoded.decode(*weight.matrix.shape)
-        stored = rounded if _rows_are_outputs(weight.node) else rounded.T
-        constants[weight.name].CopyFrom(numpy_helper.from_array(np.ascontiguousarray(stored), weight.name))
-
-
-def find_weights(model: onnx.ModelProto) -> list[Weight]:
-    """Large constant matrices that a MatMul, Gemm or Gather reads, in graph order."""
-    constants = {tensor.name: tensor for tensor in model.graph.initializer}
-    found = []
-    for node in model.graph.node:
-        position = {"MatMul": 1, "Gemm": 1, "Gather": 0}.get(node.op_type)
-        tensor = constants.get(node.input[position]) if position is not None else None
-        if tensor is None or not _is_large(tensor) or _axis(node) != 0:
+    made: dict[str, Callable[[], Tensors]] = {}
+    weights = {id(weight.node): weight for weight in find_weights(model)}
+    operators = Operators(model.proto.graph)
+    nodes = list(model.proto.graph.node)
+    del model.proto.graph.node[:]
+    for node in nodes:
+        weight = weights.get(id(node))
+        if weight is None:
+            model.proto.graph.node.append(node)
             continue
-        stored = numpy_helper.to_array(tensor).astype(np.float32)
-        matrix = stored if _rows_are_outputs(node) else np.ascontiguousarray(stored.T)
-        found.append(Weight(node, tensor.name, matrix))
+        codec = recipe.codec(weight.name, weight.is_table)
+        rows, columns = weight.matrix.shape
+        place = Place(node, weight.name, rows, columns, codec)
+        encoded = weight.encode(codec) if weight.name == HEAD_INPUT else None
+        if encoded is not None and encoded.column_scales is not None:
+            operators.scale_input(node, encoded.column_scales)
+        operators.read(place)
+        made[weight.name] = _encoder(weight, place, encoded)
+    quantised = set(made)
+    left = {name: value for name, value in model.weights.items() if name not in quantised}
+    _refuse_large_float(left)
+    if not any(entry.domain == DOMAIN for entry in model.proto.opset_import):
+        model.proto.opset_import.append(helper.make_opsetid(DOMAIN, 1))
+    return {**{name: _keeper(name, value) for name, value in left.items()}, **made}
+
+
+def _made(tensors: dict[str, Callable[[], Tensors]]) -> Tensors:
+    for make in tensors.values():
+        yield from make()
+
+
+def _keeper(name: str, value: npt.NDArray[Any]) -> Callable[[], Tensors]:
+    return lambda: iter([(name, value)])
+
+
+def _encoder(weight: Weight, place: Place, encoded: EncodedWeight | None) -> Callable[[], Tensors]:
+    return lambda: place.constants((encoded or weight.encode(place.codec)).blocks)
+
+
+def _rounder(weight: Weight, recipe: Recipe) -> Callable[[], Tensors]:
+    def make() -> Tensors:
+        codec = recipe.codec(weight.name, weight.is_table)
+        rounded = weight.encode(codec).decode(*weight.matrix.shape)
+        yield weight.name, rounded if _rows_are_outputs(weight.node) else rounded.T
+
+    return make
+
+
+def find_weights(model: OnnxModel) -> list[Weight]:
+    """Large constant matrices that a MatMul, Gemm or Gather reads, in graph order."""
+    found = []
+    for node in model.proto.graph.node:
+        position = {"MatMul": 1, "Gemm": 1, "Gather": 0}.get(node.op_type)
+        name = node.input[position] if position is not None else ""
+        value = model.weights.get(name)
+        if value is None or not _is_large(value) or _axis(node) != 0:
+            continue
+        found.append(Weight(node, name, value if _rows_are_outputs(node) else value.T))
     _refuse_mixed_use(found)
     return found
 
@@ -118,126 +151,28 @@ def _refuse_mixed_use(weights: list[Weight]) -> None:
     """A matrix that one node gathers from and another multiplies by has no single block layout."""
     layouts: dict[str, bool] = {}
     for weight in weights:
-        if layouts.setdefault(weight.name, _rows_are_outputs(weight.node)) != _rows_are_outputs(weight.node):
+        if layouts.setdefault(weight.name, weight.is_table) != weight.is_table:
             raise UserError(f"tensor '{weight.name}': read in two layouts, which blocks cannot serve")
 
 
-def _is_large(tensor: onnx.TensorProto) -> bool:
-    is_matrix = tensor.data_type == onnx.TensorProto.FLOAT and len(tensor.dims) == 2
-    return is_matrix and int(np.prod(tensor.dims)) >= LARGE_ELEMENTS
+def _is_large(value: npt.NDArray[Any]) -> bool:
+    return value.dtype == np.float32 and value.ndim == 2 and value.size >= LARGE_ELEMENTS
 
 
-def _attribute(node: onnx.NodeProto, name: str, default: float) -> float:
-    found = next((a for a in node.attribute if a.name == name), None)
-    return default if found is None else helper.get_attribute_value(found)
-
-
-def _axis(node: onnx.NodeProto) -> float:
-    return _attribute(node, "axis", 0) if node.op_type == "Gather" else 0
+def _axis(node: onnx.NodeProto) -> int:
+    axes = [attribute.i for attribute in node.attribute if attribute.name == "axis"]
+    return int(axes[0]) if axes and node.op_type == "Gather" else 0
 
 
 def _rows_are_outputs(node: onnx.NodeProto) -> bool:
     """Whether the stored layout already has the quantised axis last."""
-    return node.op_type == "Gather" or (node.op_type == "Gemm" and _attribute(node, "transB", 0) == 1)
+    transposed = any(attribute.name == "transB" and attribute.i for attribute in node.attribute)
+    return node.op_type == "Gather" or (node.op_type == "Gemm" and transposed)
 
 
-def _scale_input(graph: onnx.GraphProto, node: onnx.NodeProto, scales: Float32) -> None:
-    """Multiply what `node` reads by the column scales of its weight."""
-    constant = _constant(graph, "head.column_scales", scales)
-    scaled = helper.make_node("Mul", [node.input[0], constant], ["head.scaled"], name="head.scaled")
-    graph.node.insert(list(graph.node).index(node), scaled)
-    node.input[0] = "head.scaled"
-
-
-def _replace(graph: onnx.GraphProto, weight: Weight, blocks: Blocks, codec: Codec) -> None:
-    position = list(graph.node).index(weight.node)
-    if weight.node.op_type == "Gather":
-        new = [_gather(graph, weight, blocks, codec)]
-    else:
-        new = _product(graph, weight, blocks, codec)
-    del graph.node[position]
-    for offset, node in enumerate(new):
-        graph.node.insert(position + offset, node)
-
-
-def _gather(graph: onnx.GraphProto, weight: Weight, blocks: Blocks, codec: Codec) -> onnx.NodeProto:
-    """GatherBlockQuantized: data uint8 [rows, columns (packed)], scales float32 [rows, blocks]."""
-    rows, columns = weight.matrix.shape
-    if columns % BLOCK:
-        raise UserError(f"tensor '{weight.name}': table width {columns} is not a multiple of {BLOCK}")
-    packed = pack(blocks.codes + _offset(codec), codec.bits).reshape(rows, -1)
-    data = _constant(graph, f"{weight.name}.{codec.name}", packed)
-    scales = _constant(graph, f"{weight.name}.{codec.name}_scales", blocks.scales.reshape(rows, -1))
-    node = weight.node
-    return helper.make_node(
-        "GatherBlockQuantized",
-        [data, node.input[1], scales],
-        [node.output[0]],
-        name=node.name,
-        domain=DOMAIN,
-        bits=codec.bits,
-        block_size=BLOCK,
-        gather_axis=0,
-        quantize_axis=1,
-    )
-
-
-def _product(graph: onnx.GraphProto, weight: Weight, blocks: Blocks, codec: Codec) -> list[onnx.NodeProto]:
-    """MatMulNBits: B uint8 [N, blocks, blob], scales float32 [N, blocks]; a Gemm's bias becomes an Add."""
-    outputs, inputs = weight.matrix.shape
-    node = weight.node
-    if node.op_type == "Gemm":
-        _refuse_scaled_gemm(node, weight.name)
-    packed = pack(blocks.codes + _offset(codec), codec.bits).reshape(outputs, -1, BLOCK * codec.bits // 8)
-    data = _constant(graph, f"{weight.name}.{codec.name}", packed)
-    scales = _constant(graph, f"{weight.name}.{codec.name}_scales", blocks.scales.reshape(outputs, -1))
-    has_bias = node.op_type == "Gemm" and len(node.input) > 2 and node.input[2]
-    result = f"{node.output[0]}.product" if has_bias else node.output[0]
-    product = helper.make_node(
-        "MatMulNBits",
-        [node.input[0], data, scales],
-        [result],
-        name=node.name,
-        domain=DOMAIN,
-        K=inputs,
-        N=outputs,
-        bits=codec.bits,
-        block_size=BLOCK,
-        accuracy_level=FLOAT_COMPUTE if weight.name.startswith("head.") else INT8_COMPUTE,
-    )
-    if not has_bias:
-        return [product]
-    return [product, helper.make_node("Add", [result, node.input[2]], [node.output[0]])]
-
-
-def _refuse_scaled_gemm(node: onnx.NodeProto, name: str) -> None:
-    if _attribute(node, "transA", 0) or _attribute(node, "alpha", 1) != 1 or _attribute(node, "beta", 1) != 1:
-        raise UserError(f"tensor '{name}': a Gemm with transA, alpha or beta cannot be quantised")
-
-
-def _offset(codec: Codec) -> np.int16:
-    """What the kernels take off a stored code."""
-    return np.int16(1 << (codec.bits - 1))
-
-
-def _constant(graph: onnx.GraphProto, name: str, value: npt.NDArray[np.generic]) -> str:
-    if name not in {tensor.name for tensor in graph.initializer}:
-        graph.initializer.append(numpy_helper.from_array(np.ascontiguousarray(value), name))
-    return name
-
-
-def _drop_unused(graph: onnx.GraphProto) -> None:
-    used = {name for node in graph.node for name in node.input}
-    kept = [tensor for tensor in graph.initializer if tensor.name in used]
-    del graph.initializer[:]
-    graph.initializer.extend(kept)
-
-
-def _refuse_large_float(model: onnx.ModelProto) -> None:
-    floats = [t for t in model.graph.initializer if t.data_type == onnx.TensorProto.FLOAT and len(t.dims) > 1]
-    large = [t for t in floats if np.prod(t.dims) >= LARGE_ELEMENTS]
-    left = [t for t in large if not t.name.endswith("_scales")]
-    if left:
-        raise UserError(
-            f"tensor '{left[0].name}' {list(left[0].dims)} would stay fp32: no quantised operator reads it"
-        )
+def _refuse_large_float(left: dict[str, npt.NDArray[Any]]) -> None:
+    for name, value in left.items():
+        if _is_large(value):
+            raise UserError(
+                f"tensor '{name}' {list(value.shape)} would stay fp32: no quantised operator reads it"
+            )

@@ -41,6 +41,7 @@ class Recipe:
 RECIPES = {
     "onnx": {
         "q8_0": Recipe(Q8_0, Q8_0, Q8_0, Q8_0),
+        "int8": Recipe(Q8_0, INT8, INT8, Q8_0),
         "q4_0": Recipe(Q4_0, Q4_0_PORTABLE, Q4_0_PORTABLE, Q4_0_PORTABLE),
         "mixed": Recipe(Q4_0, Q8_0, Q4_0_PORTABLE, Q4_0_PORTABLE),
     },
@@ -50,7 +51,7 @@ RECIPES = {
         "mixed": Recipe(Q4_0, INT8, Q4_0_PORTABLE, Q4_0_PORTABLE),
     },
 }
-COUNTERPARTS = {("litert", "q8_0"): "int8", ("onnx", "int8"): "q8_0"}
+COUNTERPARTS = {("litert", "q8_0"): "int8"}
 """The 8-bit precision of a runtime under the other one's name."""
 
 

@@ -20,6 +20,8 @@ from quantize.blocks import Blocks, Codec, Float32, decode_rows, encode_rows
 LARGE_ELEMENTS = 4096
 """Matrices from this size on are quantised; none may stay fp32."""
 
+CHUNK_ROWS = 8192
+
 
 @dataclass(frozen=True)
 class EncodedWeight:
@@ -35,9 +37,18 @@ class EncodedWeight:
 
 
 def encode_weight(matrix: Float32, codec: Codec, name: str, equalised: bool = False) -> EncodedWeight:
-    """Quantise a matrix [rows, columns] along its rows; `equalised` is for the one behind the pooling."""
+    """Quantise a matrix [rows, columns] along its rows; `equalised` is for the one behind the pooling.
+
+    Rows are taken some at a time, so that a large table needs little memory besides its codes.
+    """
     if not equalised:
-        return EncodedWeight(encode_rows(matrix, codec, name), None)
+        starts = range(0, len(matrix), CHUNK_ROWS)
+        parts = [
+            encode_rows(np.ascontiguousarray(matrix[first : first + CHUNK_ROWS]), codec, name, first)
+            for first in starts
+        ]
+        codes = np.concatenate([part.codes for part in parts])
+        return EncodedWeight(Blocks(codes, np.concatenate([part.scales for part in parts])), None)
     largest = np.abs(matrix).max(axis=0)
     scales = np.where(largest > 0, largest, 1).astype(np.float32)
     return EncodedWeight(encode_rows(matrix / scales, codec, name), scales)

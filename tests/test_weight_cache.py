@@ -10,10 +10,10 @@ import pytest
 
 from common.errors import UserError
 from common.files import read_json, write_json
-from export import litert_cache
+from export import weight_cache
 from export.artifact import open_artifact
 from export.embedder import Embedder, Opening
-from export.litert_cache import WeightCache, default_cache_folder
+from export.weight_cache import WeightCache, default_cache_folder
 
 
 @pytest.fixture
@@ -111,7 +111,7 @@ def test_the_longest_unused_caches_make_room(
     litert_artifacts: Path, profile: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     embed(litert_artifacts / "litert-mixed-128d", tmp_path)
-    monkeypatch.setattr(litert_cache, "MAX_BYTES", 1000)
+    monkeypatch.setattr(weight_cache, "MAX_BYTES", 1000)
     embed(profile, tmp_path)
     assert list(tmp_path.glob("*.xnnpack")) == [cache_of(profile, tmp_path).file]
 

@@ -1,0 +1,208 @@
+"""Take the token table out of an ONNX graph: what is looked up by input_ids becomes an input of its own.
+
+onnxruntime writes its packed weights out together with every other constant, each read into memory whole, and
+the token table is the largest by far. And a table that is mapped costs more than the rows that are read: the
+kernel maps 64 KB and more around each. So the packed graph (export.session) is given the rows of its tokens,
+read from the artifact's file: copies of a few hundred bytes, and no page of the table is mapped. The edit
+walks protobuf's wire format, of which it needs a dozen fields, so that a client needs no library for it.
+
+Source of the field numbers: onnx.proto (ModelProto, GraphProto, NodeProto, TensorProto, ValueInfoProto).
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from common.errors import UserError
+
+MODEL_GRAPH = 7
+GRAPH_NODE, GRAPH_INITIALIZER, GRAPH_INPUT = 1, 5, 11
+NODE_INPUT, NODE_OUTPUT, NODE_OPERATOR = 1, 2, 4
+TENSOR_DIMS, TENSOR_TYPE, TENSOR_NAME, TENSOR_EXTERNAL = 1, 2, 8, 13
+ENTRY_KEY, ENTRY_VALUE = 1, 2
+VARINT, FIXED64, BYTES, FIXED32 = 0, 1, 2, 5
+DTYPES = {1: np.float32, 2: np.uint8, 3: np.int8, 10: np.float16}
+"""numpy types by TensorProto.DataType, of those that tables have."""
+TOKEN_IDS = "input_ids"  # noqa: S105
+
+Fields = list[tuple[int, Any, bytes]]
+"""(number, value, the field as it stands in the file)."""
+
+
+@dataclass(frozen=True)
+class Node:
+    """An operator with the names of its inputs and outputs."""
+
+    operator: str
+    inputs: list[str]
+    outputs: list[str]
+
+
+@dataclass(frozen=True)
+class Table:
+    """A table in a data file: the input that its rows go to, TensorProto.DataType, shape, file and offset."""
+
+    rows_name: str
+    data_type: int
+    shape: tuple[int, ...]
+    location: str
+    offset: int
+
+
+class TableFile:
+    """An open table, read row by row."""
+
+    def __init__(self, table: Table, folder: Path) -> None:
+        """Raises UserError when the file in `folder` does not hold the table."""
+        self._table = table
+        self._dtype = np.dtype(DTYPES[table.data_type])
+        self._row_bytes = self._dtype.itemsize * int(np.prod(table.shape[1:]))
+        self._file = (folder / table.location).open("rb", buffering=0)
+        if self._file.seek(0, os.SEEK_END) < table.offset + table.shape[0] * self._row_bytes:
+            raise UserError(f"{folder / table.location}: too short for the token table")
+
+    def rows(self, ids: Iterable[int]) -> npt.NDArray[Any]:
+        """The rows of these ids, in order. Every id lies in the table."""
+        size, start, file = self._row_bytes, self._table.offset, self._file.fileno()
+        read = b"".join([os.pread(file, size, start + size * row) for row in ids])
+        return np.frombuffer(read, self._dtype).reshape(-1, *self._table.shape[1:])
+
+
+def split_tables(model: bytes) -> tuple[bytes, list[Table]]:
+    """The graph with the rows of its token tables as inputs, and what the tables are.
+
+    A graph without such a table comes back as it was. Raises UserError for bytes that are not ONNX.
+    """
+    parts: list[bytes] = []
+    tables: list[Table] = []
+    for number, value, raw in _fields(model):
+        if number == MODEL_GRAPH:
+            graph, tables = _split_graph(value)
+            parts.append(_message(MODEL_GRAPH, graph))
+        else:
+            parts.append(raw)
+    return b"".join(parts), tables
+
+
+def _split_graph(graph: bytes) -> tuple[bytes, list[Table]]:
+    fields = list(_fields(graph))
+    nodes = [_node(value) for number, value, _ in fields if number == GRAPH_NODE]
+    flat = {node.outputs[0] for node in nodes if (node.operator, node.inputs[:1]) == ("Reshape", [TOKEN_IDS])}
+    lookups = {
+        node.inputs[0]: node.outputs[0]
+        for node in nodes
+        if node.operator == "Gather" and node.inputs[1] in flat
+    }
+    kept, tables = [], []
+    for number, value, raw in fields:
+        table = _table(value, lookups) if number == GRAPH_INITIALIZER else None
+        if table is not None:
+            tables.append(table)
+            kept.append(_message(GRAPH_INPUT, _input(table)))
+        else:
+            kept.append(raw)
+    made = {table.rows_name for table in tables}
+    gone = [
+        _message(GRAPH_NODE, value)
+        for number, value, _ in fields
+        if number == GRAPH_NODE and made & {*_node(value).outputs}
+    ]
+    return b"".join(part for part in kept if part not in gone), tables
+
+
+def _node(node: bytes) -> Node:
+    texts: dict[int, list[str]] = {NODE_INPUT: [], NODE_OUTPUT: [], NODE_OPERATOR: []}
+    for number, value, _ in _fields(node):
+        if number in texts:
+            texts[number].append(value.decode())
+    return Node(texts[NODE_OPERATOR][0], texts[NODE_INPUT], texts[NODE_OUTPUT])
+
+
+def _table(tensor: bytes, lookups: dict[str, str]) -> Table | None:
+    """A constant in a data file that is looked up by token, else None. `lookups`: results by constant."""
+    fields = list(_fields(tensor))
+    entries = [list(_fields(value)) for number, value, _ in fields if number == TENSOR_EXTERNAL]
+    place = {_text(entry, ENTRY_KEY): _text(entry, ENTRY_VALUE) for entry in entries}
+    name = _text(fields, TENSOR_NAME)
+    if "location" not in place or name not in lookups:
+        return None
+    shape = tuple(size for number, value, _ in fields if number == TENSOR_DIMS for size in _sizes(value))
+    data_type = next(value for number, value, _ in fields if number == TENSOR_TYPE)
+    return Table(lookups[name], data_type, shape, place["location"], int(place["offset"]))
+
+
+def _sizes(value: int | bytes) -> list[int]:
+    """Dimensions, which protobuf writes one by one or packed."""
+    if isinstance(value, int):
+        return [value]
+    sizes, position = [], 0
+    while position < len(value):
+        size, position = _varint(value, position)
+        sizes.append(size)
+    return sizes
+
+
+def _text(fields: Fields, wanted: int) -> str:
+    return next((value.decode() for number, value, _ in fields if number == wanted), "")
+
+
+def _input(table: Table) -> bytes:
+    """A ValueInfoProto of rows: name, and type as TypeProto.Tensor of element type and shape."""
+    sizes = [_message(2, b"tokens"), *(_number(1, size) for size in table.shape[1:])]
+    shape = b"".join(_message(1, size) for size in sizes)
+    tensor = _number(1, table.data_type) + _message(2, shape)
+    return _message(1, table.rows_name.encode()) + _message(2, _message(1, tensor))
+
+
+def _fields(message: bytes) -> Iterator[tuple[int, Any, bytes]]:
+    position = 0
+    while position < len(message):
+        start = position
+        key, position = _varint(message, position)
+        number, kind = key >> 3, key & 7
+        value: Any
+        if kind == VARINT:
+            value, position = _varint(message, position)
+        elif kind == BYTES:
+            size, position = _varint(message, position)
+            value, position = message[position : position + size], position + size
+        elif kind in (FIXED64, FIXED32):
+            size = 8 if kind == FIXED64 else 4
+            value, position = message[position : position + size], position + size
+        else:
+            raise UserError(f"the graph has a field of wire type {kind}: not an ONNX file")
+        yield number, value, message[start:position]
+
+
+def _varint(message: bytes, position: int) -> tuple[int, int]:
+    value = shift = 0
+    while True:
+        byte = message[position]
+        value |= (byte & 0x7F) << shift
+        position, shift = position + 1, shift + 7
+        if byte < 0x80:
+            return value, position
+
+
+def _encode(value: int) -> bytes:
+    out = bytearray()
+    while value >= 0x80:
+        out.append(value & 0x7F | 0x80)
+        value >>= 7
+    out.append(value)
+    return bytes(out)
+
+
+def _number(field: int, value: int) -> bytes:
+    return _encode(field << 3 | VARINT) + _encode(value)
+
+
+def _message(field: int, content: bytes) -> bytes:
+    return _encode(field << 3 | BYTES) + _encode(len(content)) + content
