@@ -5,8 +5,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from documented_reader import DocumentedReader
 from sentencepiece import SentencePieceProcessor
-from tokenizer_samples import GROWN_SIZE, STARTER, Content, changed, library
+from tokenizer_samples import GROWN_SIZE, STARTER, Content, added_texts, changed, library, strings
 
 from benchmarks.synthetic_tokenizer import grow, sentencepiece_model
 from common.errors import UserError
@@ -131,6 +132,13 @@ def test_a_table_that_gives_a_golden_text_other_ids_is_left_out(starter: Source,
 @pytest.fixture(scope="module")
 def grown() -> Content:
     return grow(STARTER, GROWN_SIZE, seed=1)
+
+
+def test_a_reader_written_from_the_documentation_alone_gives_the_same_ids(grown: Content) -> None:
+    whole = build_table(grown)
+    documented, ours = DocumentedReader(whole).open(), BpeTokenizer(whole)
+    for text in [text for text in strings(900, added_texts(grown)) if len(text) < 100][::3]:
+        assert documented.encode(text) == ours.encode(text), text
 
 
 def test_a_grown_tokenizer_is_the_same_each_time_and_of_the_real_ones_shape(grown: Content) -> None:

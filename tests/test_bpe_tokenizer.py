@@ -49,6 +49,7 @@ def test_long_texts_with_and_without_spaces_give_the_librarys_ids(grown: Content
 
 REPLACE = {"type": "Replace", "pattern": {"String": " "}, "content": "\u2581"}
 PREPEND = {"type": "Prepend", "prepend": "\u2581"}
+REMOVE = {"type": "Replace", "pattern": {"String": "salt"}, "content": ""}
 
 
 def with_normalised_tokens(content: Content) -> None:
@@ -80,12 +81,13 @@ def with_a_token_beyond_the_table(content: Content) -> None:
     content["added_tokens"].append(row)
 
 
-def with_a_merge_twice(content: Content) -> None:
-    content["model"]["merges"].append(content["model"]["merges"][3])
+def with_merges_twice(content: Content) -> None:
+    content["model"]["merges"] += content["model"]["merges"][:300]
 
 
 VARIANTS: dict[str, Callable[[Content], object]] = {
     "prepended": lambda c: c.update(normalizer={"type": "Sequence", "normalizers": [PREPEND, REPLACE]}),
+    "emptied": lambda c: c.update(normalizer={"type": "Sequence", "normalizers": [REMOVE, PREPEND]}),
     "split after spaces": lambda c: c.update(normalizer=None),
     "nothing before merging": lambda c: c.update(normalizer=None, pre_tokenizer=None),
     "no template": lambda c: c.update(post_processor=None),
@@ -96,7 +98,7 @@ VARIANTS: dict[str, Callable[[Content], object]] = {
     "dropped unknowns": partial(with_holes, byte=0x80, unk_token=None),
     "no bytes": lambda c: c["model"].update(byte_fallback=False),
     "beyond the table": with_a_token_beyond_the_table,
-    "merge twice": with_a_merge_twice,
+    "merges twice": with_merges_twice,
     "merges as strings": lambda c: c["model"].update(merges=[" ".join(m) for m in c["model"]["merges"]]),
 }
 
