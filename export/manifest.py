@@ -10,6 +10,8 @@ MANIFEST_SCHEMA = "pocketvec.manifest/1"
 MANIFEST_NAME = "manifest.json"
 GOLDEN_NAME = "golden.json"
 TOKENIZER_NAME = "tokenizer.json"
+TOKENIZER_BIN = "tokenizer.bin"
+"""The same tokenizer as a table to map; absent where it has no such form. docs/tokenizer.md."""
 SENTENCEPIECE_NAME = "tokenizer.model"
 MODEL_FILES = {"onnx": "model.onnx", "litert": "model.tflite"}
 """The graph by runtime; an ONNX graph has its weights in further files whose names begin with it."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 import shutil
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -10,14 +11,17 @@ from importlib.metadata import version
 from pathlib import Path
 
 from common.dims import check_dim
-from common.files import refuse_existing, remove_empty, sha256_file, write_text
+from common.files import refuse_existing, remove_empty, sha256_file
 from export.artifact import write_manifest, writing_artifact
+from export.bpe_table import UnsupportedTokenizerError, build_table
+from export.bpe_tokenizer import BpeTokenizer
 from export.golden import GoldenText, write_golden
 from export.manifest import (
     GOLDEN_NAME,
     MANIFEST_SCHEMA,
     OUTPUT,
     SENTENCEPIECE_NAME,
+    TOKENIZER_BIN,
     TOKENIZER_NAME,
     Manifest,
     ModelIdentity,
@@ -67,13 +71,15 @@ def write_profiles(
 ) -> list[Path]:
     """One artifact per dimension under `out`, all of them or none; `write_model` fills in the graph."""
     folders: list[Path] = []
+    tokenizer = _tokenizer_files(source, form.max_tokens, golden)
     new_parents = [parent for parent in (out, *out.parents) if not parent.exists()]
     try:
         for dim in dims:
             final = out / profile_name(form.runtime, "fp32", dim)
             with writing_artifact(final) as folder:
                 write_model(folder, dim)
-                _write_tokenizer(source, folder)
+                for name, content in tokenizer.items():
+                    (folder / name).write_bytes(content)
                 write_golden(folder / GOLDEN_NAME, golden, dim)
                 write_manifest(folder, _manifest(source, form, dim, folder))
             folders.append(final)
@@ -86,12 +92,31 @@ def write_profiles(
     return folders
 
 
-def _write_tokenizer(source: Source, folder: Path) -> None:
-    """tokenizer.json as the model uses it, and the SentencePiece file that Android clients read."""
-    write_text(folder / TOKENIZER_NAME, source.tokenizer.backend_tokenizer.to_str(pretty=True))
+def _tokenizer_files(source: Source, max_tokens: int, golden: list[GoldenText]) -> dict[str, bytes]:
+    """tokenizer.json as the model uses it, its compact form, and the SentencePiece file of Android clients.
+
+    The compact form is left out where the tokenizer has none, and where it would give a golden text other
+    ids: its presence is the promise that it does not, and an artifact without it is right all the same.
+    """
+    content: str = source.tokenizer.backend_tokenizer.to_str(pretty=True)
+    files = {TOKENIZER_NAME: content.encode()}
+    try:
+        table = build_table(json.loads(content))
+    except UnsupportedTokenizerError:
+        table = b""
+    if table and _gives_the_ids(table, source, max_tokens, golden):
+        files[TOKENIZER_BIN] = table
     sentencepiece = source.folder / SENTENCEPIECE_NAME
     if sentencepiece.is_file():
-        (folder / SENTENCEPIECE_NAME).write_bytes(sentencepiece.read_bytes())
+        files[SENTENCEPIECE_NAME] = sentencepiece.read_bytes()
+    return files
+
+
+def _gives_the_ids(table: bytes, source: Source, max_tokens: int, golden: list[GoldenText]) -> bool:
+    tokenizer = BpeTokenizer(table)
+    lower = bool(source.model[0].do_lower_case)
+    texts = [(g.prompt + g.text).lower() if lower else g.prompt + g.text for g in golden]
+    return all(tokenizer.encode(text, max_tokens) == g.ids for text, g in zip(texts, golden, strict=True))
 
 
 def _manifest(source: Source, form: Form, dim: int, folder: Path) -> Manifest:

@@ -14,6 +14,7 @@ from transformers import BertConfig, BertModel, BertTokenizerFast
 
 from export.embedder import Embedder
 from export.golden import row_cosines
+from export.manifest import TOKENIZER_BIN
 from export.source import open_source
 from pocketvec.cli import main
 
@@ -84,6 +85,7 @@ def test_every_shape_of_model_exports_to_the_vectors_of_encode(
     model = open_source(str(folder)).model
     for dim in (192, 64):
         embedder = Embedder.open(tmp_path / "out" / f"onnx-fp32-{dim}d")
+        assert TOKENIZER_BIN not in embedder.manifest.files  # WordPiece: tokenizer.json is what clients read
         for prompt in ("", "query: "):
             expected = model.encode(TEXTS, prompt=prompt, truncate_dim=dim, normalize_embeddings=True)
             assert row_cosines(embedder.embed(TEXTS, prompt=prompt), np.asarray(expected)).min() > 0.999999

@@ -1,0 +1,1 @@
+"""Scripts that measure parts of the toolkit by themselves; not in the wheel."""
