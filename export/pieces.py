@@ -63,7 +63,11 @@ class Pieces:
         With bytes to fall back on ASCII is enough; without (WordPiece) all single characters stay, so that
         a word known before is never unknown after.
         """
-        keep = {token["id"] for token in self.json["added_tokens"] if token["special"]}
+        keep = {
+            token["id"]
+            for token in self.json["added_tokens"]
+            if token["special"] and not PLACEHOLDER.fullmatch(token["content"])
+        }
         keep |= {id_ for name, id_ in self.ids.items() if self._is_fallback(name)}
         unknown = self.json["model"].get("unk_token")
         if unknown in self.ids:

@@ -6,6 +6,7 @@ The original folder stays untouched: files that do not change are links to it.
 from __future__ import annotations
 
 import dataclasses
+import gc
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -63,6 +64,7 @@ def open_trimmed(
     """
     data = _scoring_set(request)
     original = _examine(name, request, wanted_dims, data)
+    gc.collect()  # the untrimmed model, which refers to itself: two at once would double the peak
     step(f"{len(original.selection.keep)} of {len(original.pieces.names)} tokens selected")
     beside = next(folder for folder in out.resolve().parents if folder.is_dir())
     with tempfile.TemporaryDirectory(prefix=f".{out.name}.vocab.", suffix=".tmp", dir=beside) as temporary:
@@ -234,13 +236,15 @@ def trim_sentencepiece(path: Path, pieces: Pieces, new_ids: dict[int, int]) -> b
         name = pieces.names.get(id_)
         if name is not None and name != piece.piece and not BYTE_PIECE.fullmatch(piece.piece):
             raise UserError(f"{path}: its id {id_} is '{piece.piece}', but '{name}' in {TOKENIZER_NAME}")
-    kept = [piece for id_, piece in enumerate(model.pieces) if id_ in new_ids]
-    del model.pieces[:]
-    model.pieces.extend(kept)
-    model.trainer_spec.vocab_size = len(kept)
+    small = sentencepiece_model_pb2.ModelProto()  # a new one: samples of a self-test would no longer hold
+    small.pieces.extend(piece for id_, piece in enumerate(model.pieces) if id_ in new_ids)
+    for part in ("trainer_spec", "normalizer_spec", "denormalizer_spec"):
+        if model.HasField(part):
+            getattr(small, part).CopyFrom(getattr(model, part))
+    small.trainer_spec.vocab_size = len(small.pieces)
     for field in ("unk_id", "bos_id", "eos_id", "pad_id"):
-        setattr(model.trainer_spec, field, new_ids.get(getattr(model.trainer_spec, field), -1))
-    return bytes(model.SerializeToString())
+        setattr(small.trainer_spec, field, new_ids.get(getattr(small.trainer_spec, field), -1))
+    return bytes(small.SerializeToString())
 
 
 def _rewrite_table(original: _Original, old: Path, new: Path) -> None:
