@@ -116,13 +116,36 @@ class RoundingCost:
 
 
 @dataclass(frozen=True)
+class VocabularyTrim:
+    """What trimming the vocabulary kept and what it cost.
+
+    Rows and bytes (by precision) are those of the embedding table. Inflation is tokens after over tokens
+    before: on the corpus that was selected from, and on text that the selection did not see. NDCG@10 is that
+    of the fp32 model by dimension. What was not measured is None or empty.
+    """
+
+    selected_by: str
+    corpus_sha256: str | None
+    untrimmed_checkpoint_sha256: str
+    rows: int
+    rows_before: int
+    table_bytes: dict[str, int]
+    table_bytes_before: dict[str, int]
+    inflation: float | None = None
+    held_out_inflation: float | None = None
+    ndcg_data: str | None = None
+    ndcg_at_10: dict[str, float] = field(default_factory=dict)
+    ndcg_at_10_before: dict[str, float] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
 class Manifest:
     """One profile: a precision and a dimension of one model for one runtime.
 
     session: how the runtime was set up when it was measured, in its own words. For LiteRT, `lengths` are the
     token counts of the signatures, `further_dims` smaller dimensions that the file has signatures for too,
     `contract` names the client that the file is made for (None: pocketvec's own) and `delegates` says which
-    accelerators the profile is known to be right on.
+    accelerators the profile is known to be right on. `vocabulary` is None for a model with all its tokens.
     """
 
     schema: str
@@ -149,3 +172,4 @@ class Manifest:
     further_dims: list[int] = field(default_factory=list)
     contract: str | None = None
     delegates: dict[str, str] = field(default_factory=dict)
+    vocabulary: VocabularyTrim | None = None

@@ -145,11 +145,12 @@ def _manifest(source: Source, form: Form, dim: int, folder: Path) -> Manifest:
         files={},
         tools={name: version(name) for name in (*TOOLS, *form.tools)},
         reference=_reference(info),
+        vocabulary=source.vocabulary,
     )
 
 
 def _identity(source: Source, info: CheckpointInfo | None) -> ModelIdentity:
-    name = source.folder.resolve().name if Path(source.name).is_dir() else source.name
+    name = Path(source.name).resolve().name if Path(source.name).is_dir() else source.name
     return ModelIdentity(
         name=name,
         architecture=type(source.backbone).__name__,

@@ -14,6 +14,7 @@ import numpy as np
 
 from common.errors import UserError
 from export.head import DenseLayer
+from export.manifest import VocabularyTrim
 from train.checkpoint import (
     effective_window,
     load_sentence_transformer,
@@ -42,6 +43,7 @@ class Source:
     layers: list[DenseLayer]
     hidden_dim: int
     max_tokens: int
+    vocabulary: VocabularyTrim | None = None
 
     @property
     def full_dim(self) -> int:

@@ -187,6 +187,13 @@ def _add_export(subparsers: Subparsers) -> None:  # type: ignore[type-arg]
     parser.add_argument(
         "--contract", choices=CONTRACTS, default=None, help="LiteRT: write the form that this client loads"
     )
+    parser.add_argument(
+        "--vocab",
+        default=None,
+        help="keep only the tokens of a corpus (text, JSONL, BEIR folder) or of languages: en,de",
+    )
+    parser.add_argument("--vocab-size", type=int, default=None, help="with --vocab: rows of the table")
+    parser.add_argument("--data", type=Path, default=None, help="with --vocab: BEIR folder for its NDCG@10")
 
 
 def _add_quantize(subparsers: Subparsers) -> None:  # type: ignore[type-arg]

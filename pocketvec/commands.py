@@ -7,6 +7,8 @@ import dataclasses
 import json
 import shutil
 import sys
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,6 +21,8 @@ if TYPE_CHECKING:
     from bench.measure import BenchConfig
     from bench.report import Report
     from export.contract import ContractCheck
+    from export.source import Source
+    from export.vocabulary import TrimRequest
     from train.config import TrainConfig
 
 PASSED, GATE_FAILED = 0, 1
@@ -98,16 +102,36 @@ def export(given: argparse.Namespace) -> int:
         raise UserError(f"precision '{given.precision}': export writes fp32; then run pocketvec quantize")
     from common.dims import choose_dims
     from export.formats import ExportPlan, export_formats
-    from export.source import open_source
+    from export.vocabulary import parse_trim
+    from pocketvec.inspection import vocabulary_lines
 
     formats = parse_runtimes(given.format)
     plan = ExportPlan(formats, given.signature_lengths, given.contract, given.further_dims)
-    source = open_source(given.model)
-    dims = choose_dims(given.dims, source.full_dim)
-    with Display() as display, display.stage("export", plan.steps(len(dims))) as step:
-        folders = export_formats(source, list(dims), given.out, plan, step)
+    trim = parse_trim(given.vocab, given.vocab_size, given.data)
+    with Display() as display, _export_source(given, trim, display) as source:
+        dims = choose_dims(given.dims, source.full_dim)
+        with display.stage("export", plan.steps(len(dims))) as step:
+            folders = export_formats(source, list(dims), given.out, plan, step)
     sys.stdout.write("".join(f"{folder}\n" for folder in folders))
+    sys.stdout.write(vocabulary_lines(source.vocabulary))
     return PASSED
+
+
+@contextmanager
+def _export_source(given: argparse.Namespace, trim: TrimRequest | None, display: Display) -> Iterator[Source]:
+    """The model as it is or, for the length of the block, with a trimmed vocabulary."""
+    from export.source import open_source
+
+    if trim is None:
+        yield open_source(given.model)
+        return
+    from export.trimmed import STEPS, open_trimmed
+
+    with ExitStack() as stack:
+        with display.stage("vocabulary", STEPS) as step:
+            trimmed = open_trimmed(given.model, trim, given.dims, given.out, step)
+            source = stack.enter_context(trimmed)
+        yield source
 
 
 def quantize(given: argparse.Namespace) -> int:

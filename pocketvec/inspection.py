@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from export.artifact import Artifact
+from export.manifest import VocabularyTrim
 
 MB = 1_000_000
 
@@ -31,5 +32,34 @@ def describe(artifact: Artifact) -> str:
     if manifest.reference:
         scores = ", ".join(f"{dim}d {score:.4f}" for dim, score in manifest.reference.ndcg_at_10.items())
         rows.append(("reference", f"NDCG@10 on {manifest.reference.data}: {scores}"))
+    rows += _vocabulary_rows(manifest.vocabulary)
     rows.append(("made by", ", ".join(f"{tool} {number}" for tool, number in manifest.tools.items())))
+    return _aligned(rows)
+
+
+def vocabulary_lines(trim: VocabularyTrim | None) -> str:
+    """What trimming the vocabulary kept and cost, in aligned lines; nothing for a model that kept it."""
+    return _aligned(_vocabulary_rows(trim))
+
+
+def _vocabulary_rows(trim: VocabularyTrim | None) -> list[tuple[str, str]]:
+    if trim is None:
+        return []
+    rows = [("vocabulary", f"{trim.rows} of {trim.rows_before} rows, kept for {trim.selected_by}")]
+    for precision, size in trim.table_bytes.items():
+        before = trim.table_bytes_before[precision]
+        rows.append(("table", f"{precision}: {size / MB:.2f} MB, before {before / MB:.2f} MB"))
+    for ratio, what in (
+        (trim.inflation, "the corpus it was selected from"),
+        (trim.held_out_inflation, "text that the selection did not see"),
+    ):
+        if ratio is not None:
+            rows.append(("tokens", f"{ratio:.4f} times as many on {what}"))
+    for dim, score in trim.ndcg_at_10.items():
+        before_score = trim.ndcg_at_10_before[dim]
+        rows.append(("NDCG@10", f"{dim}d on {trim.ndcg_data}: {score:.4f}, before {before_score:.4f}"))
+    return rows
+
+
+def _aligned(rows: list[tuple[str, str]]) -> str:
     return "".join(f"{label:<11}{text}\n" for label, text in rows)
