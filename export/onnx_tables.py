@@ -12,6 +12,7 @@ Source of the field numbers: onnx.proto (ModelProto, GraphProto, NodeProto, Tens
 from __future__ import annotations
 
 import os
+import weakref
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -64,13 +65,15 @@ class TableFile:
         self._table = table
         self._dtype = np.dtype(DTYPES[table.data_type])
         self._row_bytes = self._dtype.itemsize * int(np.prod(table.shape[1:]))
-        self._file = (folder / table.location).open("rb", buffering=0)
-        if self._file.seek(0, os.SEEK_END) < table.offset + table.shape[0] * self._row_bytes:
-            raise UserError(f"{folder / table.location}: too short for the token table")
+        path = folder / table.location
+        self._file = os.open(path, os.O_RDONLY)
+        weakref.finalize(self, os.close, self._file)
+        if path.stat().st_size < table.offset + table.shape[0] * self._row_bytes:
+            raise UserError(f"{path}: too short for the token table")
 
     def rows(self, ids: Iterable[int]) -> npt.NDArray[Any]:
         """The rows of these ids, in order. Every id lies in the table."""
-        size, start, file = self._row_bytes, self._table.offset, self._file.fileno()
+        size, start, file = self._row_bytes, self._table.offset, self._file
         read = b"".join([os.pread(file, size, start + size * row) for row in ids])
         return np.frombuffer(read, self._dtype).reshape(-1, *self._table.shape[1:])
 

@@ -36,10 +36,10 @@ def starter() -> Source:
 
 @pytest.fixture(scope="session")
 def artifacts(starter: Source, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with the starter's fp32, q8_0 and q4_0 artifacts at 768 and 128 dimensions."""
+    """A folder with the starter's fp32, q8_0, int8, q4_0 and mixed artifacts at 768 and 128 dimensions."""
     folder = tmp_path_factory.mktemp("artifacts")
     for parent in export_onnx(starter, list(DIMS), folder):
-        for precision in ("q8_0", "q4_0"):
+        for precision in ("q8_0", "int8", "q4_0", "mixed"):
             quantize_artifact(parent, precision, folder / parent.name.replace("fp32", precision))
     return folder
 

@@ -1,16 +1,16 @@
 """Quantised artifacts of the starter: what the containers hold, what they cost, what they refuse."""
 
+from collections import Counter
 from pathlib import Path
 
 import numpy as np
-import onnx
 import pytest
-from onnx import numpy_helper
 
 from common.errors import UserError
 from export.artifact import open_artifact
 from export.embedder import Embedder
 from export.golden import golden_parity
+from export.onnx_file import read_onnx
 from export.tokenizer import TokenBatch
 from quantize.blocks import Q4_0, decode_rows, encode_rows
 from quantize.onnx_rewrite import HEAD_INPUT, find_weights, quantize_graph
@@ -18,25 +18,33 @@ from quantize.quantize import quantize_artifact
 from quantize.recipes import RECIPES
 from quantize.weights import encode_weight
 
-PROFILES = [(precision, dim) for precision in ("q8_0", "q4_0") for dim in (768, 128)]
+PRECISIONS = ("q8_0", "int8", "q4_0", "mixed")
+PROFILES = [(precision, dim) for precision in PRECISIONS for dim in (768, 128)]
+LAYERS, PRODUCTS = 6, 7
+EIGHT_BIT_HEAD = {"q8_0", "int8"}
 
 
 @pytest.mark.parametrize(("precision", "dim"), PROFILES)
 def test_no_matrix_stays_fp32_and_the_table_is_quantised_too(
     artifacts: Path, precision: str, dim: int
 ) -> None:
-    model = onnx.load(str(artifacts / f"onnx-{precision}-{dim}d" / "model.onnx"))
-    floats = [t for t in model.graph.initializer if t.data_type == onnx.TensorProto.FLOAT]
-    codes = [t for t in model.graph.initializer if t.data_type == onnx.TensorProto.UINT8]
-    matrices = [t for t in floats if len(t.dims) > 1 and not t.name.endswith("_scales")]
-    assert all(np.prod(tensor.dims) < 4096 for tensor in matrices)
-    operators = [node.op_type for node in model.graph.node]
-    assert operators.count("GatherBlockQuantized") == 1
-    assert operators.count("MatMulNBits") == len(codes) - 1 == 6 * 7 + 1
-    assert not any(t.data_type == onnx.TensorProto.FLOAT16 for t in model.graph.initializer)
+    model = read_onnx(artifacts / f"onnx-{precision}-{dim}d" / "model.onnx")
+    floats = {name: value for name, value in model.weights.items() if value.dtype == np.float32}
+    assert all(value.size < 4096 for name, value in floats.items() if not name.endswith("_scales"))
+    halves = {name for name, value in model.weights.items() if value.dtype == np.float16}
+    assert len(halves) == 1
+    assert all(name.startswith("embed_tokens") for name in halves)
+    operators = Counter(node.op_type for node in model.proto.graph.node)
+    assert operators["GatherBlockQuantized"] == 1
+    quantised = operators["MatMulNBits"] + operators["MatMulIntegerToFloat"]
+    assert quantised == LAYERS * PRODUCTS + (precision not in EIGHT_BIT_HEAD)
+    assert operators["MatMulIntegerToFloat"] == (LAYERS * PRODUCTS if precision == "int8" else 0)
 
 
-@pytest.mark.parametrize(("precision", "mean", "worst"), [("q8_0", 0.999, 0.998), ("q4_0", 0.95, 0.85)])
+@pytest.mark.parametrize(
+    ("precision", "mean", "worst"),
+    [("q8_0", 0.999, 0.998), ("int8", 0.999, 0.998), ("q4_0", 0.95, 0.85), ("mixed", 0.95, 0.85)],
+)
 @pytest.mark.parametrize("dim", [768, 128])
 def test_golden_cosine_stays_within_the_profiles_limit(
     artifacts: Path, precision: str, dim: int, mean: float, worst: float
@@ -59,22 +67,24 @@ def test_the_runtime_adds_next_to_nothing_to_the_cost_of_rounding(
     assert abs(parity.cosine_min - rounding.golden_cosine_min) < 3e-3
 
 
-@pytest.mark.parametrize("precision", ["q8_0", "q4_0"])
+@pytest.mark.parametrize("precision", PRECISIONS)
 def test_the_file_holds_the_codecs_numbers_bit_for_bit(artifacts: Path, precision: str) -> None:
-    source = onnx.load(str(artifacts / "onnx-fp32-128d" / "model.onnx"))
-    stored = onnx.load(str(artifacts / f"onnx-{precision}-128d" / "model.onnx"))
-    tensors = {t.name: numpy_helper.to_array(t) for t in stored.graph.initializer}
+    source = read_onnx(artifacts / "onnx-fp32-128d" / "model.onnx")
+    tensors = read_onnx(artifacts / f"onnx-{precision}-128d" / "model.onnx").weights
     for weight in find_weights(source):
-        codec = RECIPES["onnx"][precision].codec(weight.name, weight.node.op_type == "Gather")
-        codes = unpack(tensors[f"{weight.name}.{precision}"].reshape(len(weight.matrix), -1), codec.bits)
-        scales = tensors[f"{weight.name}.{precision}_scales"].reshape(len(weight.matrix), -1)
-        values = (codes.reshape(len(codes), -1, 32) * scales[:, :, None]).reshape(len(codes), -1)
-        encoded = encode_weight(weight.matrix, codec, weight.name, equalised=weight.name == HEAD_INPUT)
-        expected = decode_rows(encoded.blocks, *weight.matrix.shape)
-        np.testing.assert_array_equal(values[:, : weight.matrix.shape[1]].astype(np.float32), expected)
+        codec = RECIPES["onnx"][precision].codec(weight.name, weight.is_table)
+        stored, scales = (tensors[f"{weight.name}.{codec.name}{end}"] for end in ("", "_scales"))
+        rows, columns = weight.matrix.shape
+        codes = stored.T if codec.block is None else unpack(stored.reshape(rows, -1), codec.bits)
+        each = scales.astype(np.float32).reshape(rows, -1, 1)
+        values = (codes.reshape(rows, each.shape[1], -1) * each).reshape(rows, -1)[:, :columns]
+        expected = weight.encode(codec)
+        np.testing.assert_array_equal(values, decode_rows(expected.blocks, rows, columns))
 
 
 def unpack(packed: np.ndarray, bits: int) -> np.ndarray:
+    if packed.dtype == np.int8:
+        return packed.astype(np.float32)
     if bits == 8:
         return packed.astype(np.float32) - 128
     nibbles = np.stack([packed & 15, packed >> 4], axis=-1).reshape(len(packed), -1)
@@ -82,7 +92,7 @@ def unpack(packed: np.ndarray, bits: int) -> np.ndarray:
 
 
 def test_equalised_columns_more_than_halve_the_error_of_the_heads_smallest_column(artifacts: Path) -> None:
-    source = onnx.load(str(artifacts / "onnx-fp32-768d" / "model.onnx"))
+    source = read_onnx(artifacts / "onnx-fp32-768d" / "model.onnx")
     head = next(weight for weight in find_weights(source) if weight.name == HEAD_INPUT)
     codec, shape = Q4_0, head.matrix.shape
     plain = decode_rows(encode_rows(head.matrix, codec, head.name), *shape)
@@ -102,18 +112,18 @@ def test_an_id_outside_the_table_never_gives_a_vector(artifacts: Path, precision
         embedder.run(TokenBatch(np.array([[2, rows, 1]]), np.ones((1, 3), np.int64)))
 
 
-def test_a_weight_that_is_not_finite_is_named(artifacts: Path) -> None:
-    model = onnx.load(str(artifacts / "onnx-fp32-128d" / "model.onnx"))
-    tensor = next(t for t in model.graph.initializer if t.name.endswith("layers.3.mlp.up_proj.weight_t"))
-    broken = numpy_helper.to_array(tensor).copy()
-    broken[5, 7] = np.inf
-    tensor.CopyFrom(numpy_helper.from_array(broken, tensor.name))
+def test_a_weight_that_is_not_finite_is_named_with_its_place(artifacts: Path) -> None:
+    model = read_onnx(artifacts / "onnx-fp32-128d" / "model.onnx")
+    name = "layers.3.mlp.up_proj.weight_t"
+    model.weights[name] = model.weights[name].copy()
+    model.weights[name][5, 7] = np.inf
+    make = quantize_graph(model, RECIPES["onnx"]["q4_0"])[name]
     with pytest.raises(UserError, match=r"layers\.3\.mlp\.up_proj\.weight_t.*inf at \[7, 5\]"):
-        quantize_graph(model, RECIPES["onnx"]["q4_0"])
+        list(make())
 
 
 @pytest.mark.parametrize(
-    ("precision", "message"), [("fp16", "65504"), ("q5_1", "choose from q8_0, q4_0, mixed, int8")]
+    ("precision", "message"), [("fp16", "65504"), ("q5_1", "choose from q8_0, int8, q4_0, mixed")]
 )
 def test_an_unknown_precision_is_refused(
     artifacts: Path, tmp_path: Path, precision: str, message: str
