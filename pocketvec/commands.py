@@ -119,7 +119,7 @@ def quantize(given: argparse.Namespace) -> int:
     try:
         with Display() as display, display.stage("quantize", len(jobs)) as step:
             for job in jobs:
-                done.append(quantize_artifact(job.parent, job.precision, job.out))
+                done.append(quantize_artifact(job.parent, job.recipe, job.out))
                 step(job.out.name)
     except BaseException:
         for folder in done:

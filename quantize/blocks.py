@@ -25,10 +25,10 @@ Int8 = npt.NDArray[np.int8]
 class Blocks:
     """Quantised blocks: signed codes [n_blocks, 32] and one scale each, float32 [n_blocks].
 
-    Codes are int8, but float16 for weights that are only halved.
+    Codes are int8, but float16 for weights that are only halved and float32 for those left alone.
     """
 
-    codes: Int8 | npt.NDArray[np.float16]
+    codes: Int8 | npt.NDArray[np.float16] | Float32
     scales: Float32
 
     def dequantize(self) -> Float32:

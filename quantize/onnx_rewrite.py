@@ -20,6 +20,7 @@ from onnx import helper, numpy_helper
 from common.errors import UserError
 from export.onnx_graph import save_graph
 from quantize.blocks import BLOCK, Blocks, Codec, Float32
+from quantize.channels import FP32
 from quantize.recipes import Recipe
 from quantize.weights import LARGE_ELEMENTS, encode_weight, pack
 
@@ -66,10 +67,14 @@ def write_rounded(source: Path, target: Path, recipe: Recipe) -> None:
 def quantize_graph(model: onnx.ModelProto, recipe: Recipe) -> None:
     """Quantise every large weight of `model` in place.
 
-    Raises UserError when a large float32 matrix is left over, naming it.
+    Raises UserError when a large float32 matrix is left over that the recipe does not keep, naming it.
     """
+    kept: set[str] = set()
     for weight in find_weights(model):
         codec = _codec(weight, recipe)
+        if codec is FP32:
+            kept.add(weight.name)
+            continue
         encoded = encode_weight(weight.matrix, codec, weight.name, equalised=weight.name == HEAD_INPUT)
         if encoded.column_scales is not None:
             _scale_input(model.graph, weight.node, encoded.column_scales)
@@ -77,7 +82,7 @@ def quantize_graph(model: onnx.ModelProto, recipe: Recipe) -> None:
     _drop_unused(model.graph)
     if not any(entry.domain == DOMAIN for entry in model.opset_import):
         model.opset_import.append(helper.make_opsetid(DOMAIN, 1))
-    _refuse_large_float(model)
+    _refuse_large_float(model, kept)
 
 
 def _codec(weight: Weight, recipe: Recipe) -> Codec:
@@ -233,10 +238,10 @@ def _drop_unused(graph: onnx.GraphProto) -> None:
     graph.initializer.extend(kept)
 
 
-def _refuse_large_float(model: onnx.ModelProto) -> None:
+def _refuse_large_float(model: onnx.ModelProto, kept: set[str]) -> None:
     floats = [t for t in model.graph.initializer if t.data_type == onnx.TensorProto.FLOAT and len(t.dims) > 1]
     large = [t for t in floats if np.prod(t.dims) >= LARGE_ELEMENTS]
-    left = [t for t in large if not t.name.endswith("_scales")]
+    left = [t for t in large if not t.name.endswith("_scales") and t.name not in kept]
     if left:
         raise UserError(
             f"tensor '{left[0].name}' {list(left[0].dims)} would stay fp32: no quantised operator reads it"
