@@ -42,6 +42,4 @@ def score_queries(data: RetrievalSet, run: dict[str, dict[str, float]]) -> dict[
         (one.measure, one.query_id): float(one.value)
         for one in ir_measures.calc(list(METRICS.values()), qrels, run).per_query
     }
-    return {
-        name: tuple(found[measure, query] for query in data.queries) for name, measure in METRICS.items()
-    }
+    return {name: tuple(found[measure, query] for query in data.queries) for name, measure in METRICS.items()}

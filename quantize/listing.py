@@ -22,7 +22,7 @@ LAYER = re.compile(r"(?:^|(?<=\.))\d+(?=\.)")
 
 @dataclass(frozen=True)
 class WeightShape:
-    """Name in the container, shape [rows, columns] with the quantised axis last, and whether it is a table."""
+    """Name in the container, shape [rows, columns] with the quantised axis last, whether it is a table."""
 
     name: str
     rows: int

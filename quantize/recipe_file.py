@@ -108,7 +108,9 @@ def _override(runtime: str, pattern: str, precision: str) -> Override:
     known = codecs(runtime, is_table=False) | codecs(runtime, is_table=True)
     if precision not in known:
         refuse_fp16(precision)
-        raise UserError(f"precision '{precision}' for '{pattern}': {runtime} takes {', '.join(sorted(known))}")
+        raise UserError(
+            f"precision '{precision}' for '{pattern}': {runtime} takes {', '.join(sorted(known))}"
+        )
     return Override(pattern, precision, runtime)
 
 

@@ -89,10 +89,11 @@ class Recipe:
     def codec(self, weight: str, is_table: bool) -> Codec:
         """The codec of a weight by its name."""
         override = next((one for one in self.overrides if one.matches(weight, is_table)), None)
-        chosen = override.codec(weight, is_table) if override else self._of_group(group_of(weight, is_table))
+        chosen = override.codec(weight, is_table) if override else self.of_group(group_of(weight, is_table))
         return SEARCHED.get(chosen, chosen) if self.scale_search else chosen
 
-    def _of_group(self, group: str) -> Codec:
+    def of_group(self, group: str) -> Codec:
+        """The codec that a group has where no override says otherwise."""
         groups = (self.table, self.attention, self.rest, self.head)
         return dict(zip(GROUPS, groups, strict=True))[group]
 

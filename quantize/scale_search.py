@@ -1,7 +1,7 @@
 """Q4_0 with searched scales: other numbers in the same format, so that any Q4_0 reader reads them.
 
-The rules in quantize.blocks take a block's scale from its extreme value alone. Here several scales around that
-one are tried, the best is refitted by least squares, and the one with the least weighted squared error stays,
+The rules in quantize.blocks take a block's scale from its extreme value alone. Here several around that one
+are tried, the best is refitted by least squares, and the one with the least weighted squared error stays,
 each value counting by its own square. Products keep scales that are positive and of bfloat16 precision (see
 `encode_q4_0_portable`); a table takes either sign in fp16, like ggml's.
 """
