@@ -33,7 +33,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         default=[],
         metavar="PATTERN=PRECISION",
         help="exception from the one --precision, the first that matches counts; PATTERN is table, "
-        "attention, feed_forward, head, a glob over weight names (layers.0.*), or both (attention:layers.0.*)",
+        "attention, feed_forward, head, a glob over names (layers.0.*), or both (attention:layers.0.*)",
     )
     parser.add_argument("--recipe", type=Path, default=None, help="recipe.json in place of --precision")
     parser.add_argument("--name", default=None, help="what to call the result (default: custom, auto)")
