@@ -205,6 +205,8 @@ def find_recipe(
     best = search.run()
     if best is None:
         raise UserError(_impossible(judge, search.trials[0][1]))
+    count = len(search.trials)
+    step(f"{count} recipes measured", limit - count)
     return dataclasses.replace(small, keep=keep_of(best), search=_record(judge, search.trials))
 
 

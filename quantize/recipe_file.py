@@ -85,8 +85,12 @@ class RecipeFile:
                 f"{manifest.model.checkpoint_sha256[:16]}, it is for {str(self.checkpoint_sha256)[:16]}; "
                 "without the field checkpoint_sha256 it fits any"
             )
-        recipe = RECIPES[manifest.runtime][choose_precision(manifest.runtime, self.base)]
-        overrides = tuple(_override(manifest.runtime, *rule) for rule in self.keep.items())
+        return self.resolve(manifest.runtime)
+
+    def resolve(self, runtime: str) -> Recipe:
+        """The recipe for a runtime. Raises UserError for a precision that it does not have."""
+        recipe = RECIPES[runtime][choose_precision(runtime, self.base)]
+        overrides = tuple(_override(runtime, *rule) for rule in self.keep.items())
         return dataclasses.replace(recipe, overrides=overrides, scale_search=self.scale_search)
 
     def precision(self, runtime: str) -> str:

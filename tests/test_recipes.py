@@ -316,3 +316,15 @@ def test_a_searched_q4_0_file_is_read_like_any_other(artifacts: Path, tmp_path: 
     assert found.file_bytes == usual.file_bytes
     assert found.manifest.files["model.onnx.data"] != usual.manifest.files["model.onnx.data"]
     assert golden_parity(Embedder.open(out)).cosine_mean > 0.95
+
+
+def test_inspect_shows_the_recipe_and_what_came_of_it(
+    artifacts: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    command = ["quantize", str(artifacts / "onnx-fp32-128d"), "--precision", "mixed", "--keep", "head=fp32"]
+    assert main([*command, "--name", "mine", "--out", str(tmp_path)]) == 0
+    capsys.readouterr()
+    assert main(["inspect", str(tmp_path / "onnx-mine-128d")]) == 0
+    shown = capsys.readouterr().out
+    assert "recipe     mixed, head=fp32\n" in shown
+    assert "weights    fp32: 1 (0.03 M values, 0.13 MB)\n" in shown
