@@ -20,37 +20,45 @@ SHRINKS = np.linspace(0.76, 1.06, 11, dtype=np.float32)
 """Candidate scales, as multiples of the one that just holds the extreme value."""
 WEIGHT_FLOOR = np.float32(1e-30)
 
-Rounding = Callable[[Float32], Float32]
+Floats = Callable[[Float32], Float32]
 
 
 def encode_q4_0_searched(blocks: Float32) -> Blocks:
     """Q4_0 blocks with the best positive scale of bfloat16 precision that was tried."""
-    exact = np.maximum(blocks.max(axis=1) / np.float32(7.5), blocks.min(axis=1) / np.float32(-8))
-    return _chunked(blocks, exact[:, None] * SHRINKS, _portable)
+    return _chunked(blocks, _upward, _portable)
 
 
 def encode_q4_0_table_searched(blocks: Float32) -> Blocks:
     """Q4_0 blocks with the best fp16 scale of either sign that was tried."""
-    high, low = blocks.max(axis=1), -blocks.min(axis=1)
-    up = np.maximum(high / np.float32(7.5), low / np.float32(8))
-    down = np.maximum(low / np.float32(7.5), high / np.float32(8))
-    return _chunked(blocks, np.concatenate([up[:, None] * SHRINKS, -down[:, None] * SHRINKS], axis=1), _half)
+    return _chunked(blocks, _both_ways, _half)
+
+
+def _upward(blocks: Float32) -> Float32:
+    """Candidate scales [n, k] above 0: codes reach from -8 to 7, rounding takes 7 half a step further."""
+    exact = np.maximum(blocks.max(axis=1) / np.float32(7.5), blocks.min(axis=1) / np.float32(-8))
+    scales: Float32 = exact[:, None] * SHRINKS
+    return scales
+
+
+def _both_ways(blocks: Float32) -> Float32:
+    return np.concatenate([_upward(blocks), -_upward(-blocks)], axis=1)
 
 
 Q4_0_SEARCHED = Codec("q4_0", 4, encode_q4_0_searched)
 Q4_0_TABLE_SEARCHED = Codec("q4_0", 4, encode_q4_0_table_searched)
 
 
-def _chunked(blocks: Float32, candidates: Float32, rounding: Rounding) -> Blocks:
-    """Codes int8 [n, 32] and scales [n] for candidate scales [n, k]."""
+def _chunked(blocks: Float32, candidates: Floats, rounding: Floats) -> Blocks:
+    """Codes int8 [n, 32] and scales [n], chunk by chunk: nothing but the result is as long as `blocks`."""
     codes, scales = np.empty(blocks.shape, dtype=np.int8), np.empty(len(blocks), dtype=np.float32)
-    for start in range(0, len(blocks), CHUNK):
-        part = slice(start, start + CHUNK)
-        codes[part], scales[part] = _search(blocks[part], candidates[part], rounding)
+    with np.errstate(over="ignore", invalid="ignore"):  # encode_rows refuses scales beyond fp16
+        for start in range(0, len(blocks), CHUNK):
+            part = slice(start, start + CHUNK)
+            codes[part], scales[part] = _search(blocks[part], candidates(blocks[part]), rounding)
     return Blocks(codes, scales)
 
 
-def _search(blocks: Float32, candidates: Float32, rounding: Rounding) -> tuple[Float32, Float32]:
+def _search(blocks: Float32, candidates: Float32, rounding: Floats) -> tuple[Float32, Float32]:
     """Codes and scales of the least weighted error over the candidates and a refit of the best."""
     weights = blocks * blocks + WEIGHT_FLOOR
     best = rounding(candidates[:, 0])
@@ -74,6 +82,7 @@ def _codes(blocks: Float32, scales: Float32) -> Float32:
 
 
 def _error(blocks: Float32, codes: Float32, scales: Float32, weights: Float32) -> Float32:
+    """Weighted squared error [n]; NaN, which is no better than anything, for a scale beyond fp16."""
     apart = blocks - codes * scales[:, None]
     apart *= apart
     error: Float32 = np.einsum("ij,ij->i", apart, weights)

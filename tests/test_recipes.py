@@ -19,7 +19,7 @@ from export.embedder import Embedder
 from export.golden import golden_parity
 from pocketvec import DEFAULT_GATES
 from pocketvec.cli import main
-from quantize.blocks import Q4_0, Q4_0_PORTABLE, Codec
+from quantize.blocks import Q4_0, Q4_0_PORTABLE, Codec, encode_rows
 from quantize.listing import WeightShape, check_recipe, list_weights, name_summary
 from quantize.quantize import quantize_artifact, write_model
 from quantize.recipe_file import RECIPE_SCHEMA, RecipeFile, plain, read_recipe
@@ -304,6 +304,13 @@ def test_searched_scales_survive_zeros_and_extremes() -> None:
         values = codec.encode(blocks).dequantize()
         assert not values[:2].any()
         np.testing.assert_allclose(values[2], 3e4, rtol=0.01)
+
+
+@pytest.mark.parametrize("codec", [Q4_0_SEARCHED, Q4_0_TABLE_SEARCHED])
+@pytest.mark.parametrize("value", [3e6, -3e6, 3e38])
+def test_a_searched_scale_beyond_fp16_is_refused_with_the_weights_name(codec: Codec, value: float) -> None:
+    with pytest.raises(UserError, match="tensor 'w': the scale of block 1 exceeds fp16"):
+        encode_rows(np.array([[1.0] * 32, [value] * 32], dtype=np.float32), codec, "w")
 
 
 def test_a_searched_q4_0_file_is_read_like_any_other(artifacts: Path, tmp_path: Path) -> None:
