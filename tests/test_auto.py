@@ -67,7 +67,9 @@ def test_a_single_dear_layer_is_found_and_the_others_go_down() -> None:
 def test_what_costs_most_for_its_bytes_goes_up_first() -> None:
     """The table costs more than the head but is dearer to keep, and the head alone is enough."""
     cost = {"table": 0.5, "head": 0.45, "attention": 0.03, "feed_forward": 0.02}
-    assert smallest(made_up(lambda w: cost[w.group])) == {"head": "q8_0"}
+    search = made_up(lambda w: cost[w.group])
+    assert smallest(search) == {"head": "q8_0"}
+    assert len(search.trials) == 2 + 4 + 1  # both ends, each group alone, one step
 
 
 def test_nothing_is_found_when_not_even_8_bits_hold() -> None:
