@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
+import statistics
 from dataclasses import dataclass
 
-import ir_measures
 import numpy as np
 import numpy.typing as npt
-from ir_measures import RR, R, nDCG
 
+from common.ranking import rank, score_queries
 from common.retrieval import RetrievalSet
 from export.embedder import Embedder
 
 Float32 = npt.NDArray[np.float32]
 
-RANKED = 100
-"""Documents kept per query; every metric looks at the first ten."""
 TOP = 10
 
 
@@ -46,22 +44,11 @@ def score(data: RetrievalSet, queries: Float32, documents: Float32) -> Quality:
 
     Any grade above 0 counts as relevant, as in Sentence Transformers' InformationRetrievalEvaluator.
     """
-    similarities = queries @ documents.T
-    ids = [document.id for document in data.documents]
-    by_id = np.argsort(np.array(ids), kind="stable")[::-1]  # trec_eval's rule for equal scores: last id first
-    run, top = {}, []
-    for query, row in zip(data.queries, similarities, strict=True):
-        best = by_id[np.argsort(-row[by_id], kind="stable")][:RANKED]
-        run[query] = {ids[index]: float(row[index]) for index in best}
-        top.append(tuple(ids[index] for index in best[:TOP]))
-    qrels = {query: {d: int(g > 0) for d, g in grades.items()} for query, grades in data.qrels.items()}
-    found = ir_measures.calc([nDCG @ 10, R @ 10, RR @ 10], qrels, run)
-    by_query = {one.query_id: float(one.value) for one in found.per_query if one.measure == nDCG @ 10}
-    means = found.aggregated
+    run = rank(data, queries, documents)
+    by_query = score_queries(data, run)
+    means = {name: statistics.fmean(values) for name, values in by_query.items()}
     return Quality(
-        ndcg_at_10=float(means[nDCG @ 10]),
-        recall_at_10=float(means[R @ 10]),
-        mrr_at_10=float(means[RR @ 10]),
-        top=tuple(top),
-        by_query=tuple(by_query[query] for query in data.queries),
+        **means,
+        top=tuple(tuple(best)[:TOP] for best in run.values()),
+        by_query=by_query["ndcg_at_10"],
     )

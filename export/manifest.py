@@ -139,6 +139,29 @@ class VocabularyTrim:
 
 
 @dataclass(frozen=True)
+class WeightTally:
+    """How many weights have one codec, how many values they are, and the bytes of their codes and scales."""
+
+    weights: int
+    values: int
+    bytes: int
+
+
+@dataclass(frozen=True)
+class RecipeRecord:
+    """How a quantised profile was made, enough to make it again.
+
+    base: the precision; keep: exceptions from it, precision by pattern, of which the first that matches
+    decides; scale_search: whether 4-bit scales were searched; codecs: what came of it, by codec.
+    """
+
+    base: str
+    keep: dict[str, str]
+    scale_search: bool
+    codecs: dict[str, WeightTally]
+
+
+@dataclass(frozen=True)
 class Manifest:
     """One profile: a precision and a dimension of one model for one runtime.
 
@@ -167,6 +190,7 @@ class Manifest:
     parent: str | None = None
     reference: ReferenceScores | None = None
     rounding: RoundingCost | None = None
+    recipe: RecipeRecord | None = None
     session: dict[str, str] = field(default_factory=dict)
     lengths: list[int] = field(default_factory=list)
     further_dims: list[int] = field(default_factory=list)

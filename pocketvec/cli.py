@@ -15,7 +15,7 @@ from common.errors import UserError
 from common.offline import silence_telemetry
 from export.manifest import CLIENTS, CONTRACTS, RUNTIMES
 from export.session import usable_cores
-from pocketvec import BUNDLED_DATA, DEFAULT_GATES, HERE, STARTER_MODEL, commands
+from pocketvec import BUNDLED_DATA, DEFAULT_GATES, HERE, STARTER_MODEL, commands, quantizing
 
 BAD_INPUT = 2
 INTERNAL_ERROR = 70
@@ -202,10 +202,12 @@ def _add_quantize(subparsers: Subparsers) -> None:  # type: ignore[type-arg]
     parser.add_argument(
         "--precision",
         type=_words,
-        default=("q8_0", "q4_0"),
-        help="q8_0 (int8 on LiteRT, which has no 8-bit blocks), q4_0, mixed, comma-separated",
+        default=(),
+        help="q8_0 (int8 on LiteRT, which has no 8-bit blocks), q4_0, mixed, comma-separated "
+        "(default: q8_0,q4_0)",
     )
     parser.add_argument("--out", type=Path, default=None, help="parent folder (beside the artifact)")
+    quantizing.add_options(parser)
 
 
 def _add_bench(subparsers: Subparsers) -> None:  # type: ignore[type-arg]

@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import json
-import shutil
 import sys
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
@@ -135,22 +134,10 @@ def _export_source(given: argparse.Namespace, trim: TrimRequest | None, display:
 
 
 def quantize(given: argparse.Namespace) -> int:
-    """Each artifact in each precision; all of them or, when one fails, none."""
-    from quantize.quantize import plan_quantization, quantize_artifact
+    """Each artifact in each precision or by a recipe; all of them or, when one fails, none."""
+    from pocketvec import quantizing
 
-    jobs = plan_quantization(given.artifacts, given.precision, given.out)
-    done: list[Path] = []
-    try:
-        with Display() as display, display.stage("quantize", len(jobs)) as step:
-            for job in jobs:
-                done.append(quantize_artifact(job.parent, job.precision, job.out))
-                step(job.out.name)
-    except BaseException:
-        for folder in done:
-            shutil.rmtree(folder)
-        raise
-    sys.stdout.write("".join(f"{folder}\n" for folder in done))
-    return PASSED
+    return quantizing.quantize(given)
 
 
 def bench(given: argparse.Namespace) -> int:

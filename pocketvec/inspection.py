@@ -24,6 +24,14 @@ def describe(artifact: Artifact) -> str:
             rows.append((kind, f"{t.name}: {t.dtype} [{', '.join(t.shape)}], {t.meaning}"))
     rows += [("prompt", f"{name}: {prompt!r}") for name, prompt in manifest.prompts.items()]
     rows += [("file", f"{name}: {entry.bytes / MB:.2f} MB") for name, entry in manifest.files.items()]
+    if manifest.recipe:
+        kept = [f"{pattern}={precision}" for pattern, precision in manifest.recipe.keep.items()]
+        kept += ["scales searched"] * manifest.recipe.scale_search
+        rows.append(("recipe", ", ".join([manifest.recipe.base, *kept])))
+        rows += [
+            ("weights", f"{name}: {one.weights} ({one.values / MB:.2f} M values, {one.bytes / MB:.2f} MB)")
+            for name, one in manifest.recipe.codecs.items()
+        ]
     if manifest.rounding:
         cost = manifest.rounding
         rows.append(

@@ -25,10 +25,10 @@ Int8 = npt.NDArray[np.int8]
 class Blocks:
     """Quantised blocks: signed codes [n_blocks, 32] and one scale each, float32 [n_blocks].
 
-    Codes are int8, but float16 for weights that are only halved.
+    Codes are int8, but float16 for weights that are only halved and float32 for those left alone.
     """
 
-    codes: Int8 | npt.NDArray[np.float16]
+    codes: Int8 | npt.NDArray[np.float16] | Float32
     scales: Float32
 
     def dequantize(self) -> Float32:
@@ -60,8 +60,8 @@ def encode_q4_0_portable(blocks: Float32) -> Blocks:
     ggml's rule takes the sign of the extreme value into the scale and rounds it to fp16. XNNPACK refuses
     negative scales and cuts them to bfloat16, so that LiteRT would multiply by other numbers than the rest.
     Here d = bf16(max(max(x) / 7.5, -min(x) / 8)) and code = round(x / d) in [-8, 7]; any reader of Q4_0 reads
-    it. Its error is 6 % above that of ggml's rule on the starter's products. A search over scales takes that
-    down to 2 %, but lowered the golden cosine of the worst text, so there is none.
+    it. Its error is 6 % above that of ggml's rule on the starter's products. A search over scales
+    (quantize.scale_search) lowers that, but is off until it shows in NDCG (docs/quantize.md).
     """
     exact = np.maximum(blocks.max(axis=1) / np.float32(7.5), blocks.min(axis=1) / np.float32(-8))
     scales = _fp16(np.maximum(round_to_bf16(exact), SMALLEST_NORMAL_FP16))

@@ -1,4 +1,4 @@
-"""Codecs without blocks, for LiteRT's 8-bit precision: int8 with a scale per row, and plain float16."""
+"""Codecs without blocks: int8 with a scale per row, float16, and float32 for weights that are left alone."""
 
 from __future__ import annotations
 
@@ -24,5 +24,12 @@ def encode_f16(rows: Float32) -> Blocks:
     return Blocks(codes, np.where(np.isfinite(codes).all(axis=1), np.float32(1), np.float32(np.inf)))
 
 
+def encode_fp32(rows: Float32) -> Blocks:
+    """The values themselves as codes, every scale 1."""
+    return Blocks(rows, np.ones(len(rows), dtype=np.float32))
+
+
 INT8 = Codec("int8", 8, encode_int8, block=None)
 F16 = Codec("f16", 16, encode_f16, block=None)
+FP32 = Codec("fp32", 32, encode_fp32, block=None)
+"""A weight that a recipe keeps as it is; no precision gives it to one unasked."""

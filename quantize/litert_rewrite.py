@@ -52,14 +52,14 @@ def write_rounded(source: Path, target: Path, recipe: Recipe) -> None:
     """Read the fp32 file `source` and write it to `target` with its weights rounded, all else fp32."""
     model, weights = read_tflite(source)
     rounded: dict[int, Any] = dict(weights)
-    for name, buffer, shape, is_table in _large_weights(model, weights):
+    for name, buffer, shape, is_table in large_weights(model, weights):
         matrix = weights[buffer].view(np.float32).reshape(shape)
         encoded = _encode(matrix, recipe.codec(name, is_table), name)
         rounded[buffer] = encoded.decode(*shape)
     write_tflite(target, model, rounded)
 
 
-def _large_weights(
+def large_weights(
     model: schema.ModelT, weights: dict[int, Any]
 ) -> Iterator[tuple[str, int, tuple[int, int], bool]]:
     """(name, buffer, shape, whether it is a table) of each matrix to quantise, once."""

@@ -21,6 +21,7 @@ from onnx import helper
 from common.errors import UserError
 from export.onnx_file import HEAD_PREFIX, OnnxModel, read_onnx, write_onnx
 from quantize.blocks import Codec, Float32
+from quantize.channels import FP32
 from quantize.onnx_operators import DOMAIN, Operators, Place
 from quantize.recipes import Recipe
 from quantize.weights import LARGE_ELEMENTS, EncodedWeight, encode_weight
@@ -83,9 +84,10 @@ def write_rounded(source: Path, target: Path, recipe: Recipe) -> None:
 def quantize_graph(model: OnnxModel, recipe: Recipe) -> dict[str, Callable[[], Tensors]]:
     """Give the nodes of `model` their quantised operators; returns what makes the constants, by weight.
 
-    Raises UserError when a large float32 matrix is left over, naming it.
+    Raises UserError when a large float32 matrix is left over that the recipe does not keep, naming it.
     """
     made: dict[str, Callable[[], Tensors]] = {}
+    kept: set[str] = set()
     weights = {id(weight.node): weight for weight in find_weights(model)}
     operators = Operators(model.proto.graph)
     nodes = list(model.proto.graph.node)
@@ -96,6 +98,10 @@ def quantize_graph(model: OnnxModel, recipe: Recipe) -> dict[str, Callable[[], T
             model.proto.graph.node.append(node)
             continue
         codec = recipe.codec(weight.name, weight.is_table)
+        if codec is FP32:
+            model.proto.graph.node.append(node)
+            kept.add(weight.name)
+            continue
         rows, columns = weight.matrix.shape
         place = Place(node, weight.name, rows, columns, codec)
         encoded = weight.encode(codec) if weight.name == HEAD_INPUT else None
@@ -103,9 +109,8 @@ def quantize_graph(model: OnnxModel, recipe: Recipe) -> dict[str, Callable[[], T
             operators.scale_input(node, encoded.column_scales)
         operators.read(place)
         made[weight.name] = _encoder(weight, place, encoded)
-    quantised = set(made)
-    left = {name: value for name, value in model.weights.items() if name not in quantised}
-    _refuse_large_float(left)
+    left = {name: value for name, value in model.weights.items() if name not in made}
+    _refuse_large_float({name: value for name, value in left.items() if name not in kept})
     if not any(entry.domain == DOMAIN for entry in model.proto.opset_import):
         model.proto.opset_import.append(helper.make_opsetid(DOMAIN, 1))
     return {**{name: _keeper(name, value) for name, value in left.items()}, **made}

@@ -6,6 +6,7 @@ import dataclasses
 import importlib
 import shutil
 import tempfile
+from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -17,34 +18,37 @@ from export.artifact import Artifact, open_artifact, write_manifest, writing_art
 from export.embedder import Embedder, Opening
 from export.golden import golden_parity
 from export.manifest import RoundingCost, profile_name
-from quantize.recipes import RECIPES, Recipe, choose_precision, known_precisions
+from quantize.listing import LISTERS, WeightShape, check_recipe, list_weights
+from quantize.recipe_file import RECIPE_NAME, RecipeFile, plain, write_recipe
+from quantize.recipes import Recipe, known_precisions
 from train.checkpoint import refuse_fp16
 
 
 @dataclass(frozen=True)
 class QuantizeJob:
-    """One fp32 artifact, the precision it gets and the folder that results."""
+    """One fp32 artifact, the recipe it gets and the folder that results."""
 
     parent: Path
-    precision: str
+    recipe: RecipeFile
     out: Path
 
 
 def plan_quantization(
-    parents: list[Path], precisions: tuple[str, ...], out: Path | None
+    parents: list[Path], recipes: Sequence[str | RecipeFile], out: Path | None
 ) -> list[QuantizeJob]:
-    """Every parent in every precision, into `out` or beside the parent; all checked before any work.
+    """Every parent in every precision or recipe, into `out` or beside it; all checked before any work.
 
-    Raises UserError for an unknown precision, a parent that is not fp32, or an output that exists or is
-    named twice.
+    Raises UserError for an unknown precision, a recipe that does not fit its parent, a parent that is not
+    fp32, or an output that exists or is named twice.
     """
     jobs: list[QuantizeJob] = []
     for parent in parents:
-        manifest = open_fp32(parent).manifest
-        for wanted in precisions:
-            precision = choose_precision(manifest.runtime, wanted)
-            name = profile_name(manifest.runtime, precision, manifest.dim)
-            jobs.append(QuantizeJob(parent, precision, (out or parent.resolve().parent) / name))
+        source = open_fp32(parent)
+        manifest = source.manifest
+        for recipe in map(_as_recipe, recipes):
+            _resolve(recipe, source)
+            name = profile_name(manifest.runtime, recipe.precision(manifest.runtime), manifest.dim)
+            jobs.append(QuantizeJob(parent, recipe, (out or parent.resolve().parent) / name))
     folders = [job.out for job in jobs]
     for folder in folders:
         refuse_existing(folder)
@@ -72,16 +76,31 @@ def parse_precisions(names: tuple[str, ...]) -> tuple[str, ...]:
     return names
 
 
-def quantize_artifact(parent: Path, precision: str, out: Path) -> Path:
-    """Quantise the fp32 artifact `parent` into folder `out`, which must not exist.
+def _as_recipe(asked: str | RecipeFile) -> RecipeFile:
+    return asked if isinstance(asked, RecipeFile) else plain(asked)
 
-    The manifest records the parent and what the rounding alone costs on the golden texts. Raises UserError
-    for a parent that is not fp32, a precision unknown, or weights that cannot be quantised.
+
+def _resolve(asked: RecipeFile, source: Artifact) -> tuple[Recipe, list[WeightShape]]:
+    """The recipe for an artifact and the weights that it is for; every pattern and precision checked."""
+    recipe = asked.for_artifact(source.manifest)
+    runtime = source.manifest.runtime
+    weights = list_weights(runtime, source.model_path) if runtime in LISTERS or recipe.overrides else []
+    check_recipe(recipe, weights)
+    return recipe, weights
+
+
+def quantize_artifact(parent: Path, asked: str | RecipeFile, out: Path) -> Path:
+    """Quantise the fp32 artifact `parent` by a precision or recipe into folder `out`, which must not exist.
+
+    The manifest records the parent, the recipe and what the rounding alone costs on the golden texts; a
+    recipe that is more than a precision lies in the folder as recipe.json too. Raises UserError for a parent
+    that is not fp32, a precision unknown, or weights that cannot be quantised.
     """
     source = open_fp32(parent)
     runtime = source.manifest.runtime
-    precision = choose_precision(runtime, precision)
-    recipe = RECIPES[runtime][precision]
+    chosen = _as_recipe(asked)
+    recipe, weights = _resolve(chosen, source)
+    precision = chosen.precision(runtime)
     rewrite = _rewriter(runtime)
     with writing_artifact(out) as folder:
         _copy_rest(source, folder)
@@ -92,10 +111,21 @@ def quantize_artifact(parent: Path, precision: str, out: Path) -> Path:
             precision=precision,
             parent=source.manifest.name,
             rounding=rounding_cost(source, recipe, out.parent),
+            recipe=chosen.record(runtime, recipe, weights),
             tools={**source.manifest.tools, **{tool: version(tool) for tool in REWRITERS[runtime][1]}},
         )
+        if not chosen.is_plain:
+            write_recipe(folder / RECIPE_NAME, chosen, manifest)
         write_manifest(folder, manifest)
     return out
+
+
+def write_model(source: Artifact, recipe: Recipe, folder: Path) -> Artifact:
+    """Quantise into `folder` what it takes to embed texts, without a manifest: for a look at a recipe."""
+    _copy_rest(source, folder)
+    rewrite = _rewriter(source.manifest.runtime)
+    rewrite.write_quantized(source.model_path, folder / source.model_name, recipe)
+    return Artifact(folder, source.manifest)
 
 
 REWRITERS = {

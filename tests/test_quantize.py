@@ -20,7 +20,7 @@ from quantize.weights import encode_weight
 
 PRECISIONS = ("q8_0", "int8", "q4_0", "mixed")
 PROFILES = [(precision, dim) for precision in PRECISIONS for dim in (768, 128)]
-LAYERS, PRODUCTS = 6, 7
+LAYERS, PRODUCTS, ATTENTION_PRODUCTS = 6, 7, 4
 EIGHT_BIT_HEAD = {"q8_0", "int8"}
 
 
@@ -38,7 +38,8 @@ def test_no_matrix_stays_fp32_and_the_table_is_quantised_too(
     assert operators["GatherBlockQuantized"] == 1
     quantised = operators["MatMulNBits"] + operators["MatMulIntegerToFloat"]
     assert quantised == LAYERS * PRODUCTS + (precision not in EIGHT_BIT_HEAD)
-    assert operators["MatMulIntegerToFloat"] == (LAYERS * PRODUCTS if precision == "int8" else 0)
+    channels = {"int8": LAYERS * PRODUCTS, "mixed": LAYERS * ATTENTION_PRODUCTS}
+    assert operators["MatMulIntegerToFloat"] == channels.get(precision, 0)
 
 
 @pytest.mark.parametrize(
