@@ -24,7 +24,7 @@ TOKENS_PER_BATCH = 4096
 
 
 class Session(Protocol):
-    """An open model of either runtime."""
+    """An open model of any runtime."""
 
     def run_batch(self, batch: TokenBatch) -> Float32:
         """Unit vectors float32 [batch, dim] of a token batch."""
@@ -55,6 +55,10 @@ def open_session(artifact: Artifact, opening: Opening) -> Session:
         raise UserError(f"dimension {opening.dim}: {artifact.manifest.name} has {', '.join(map(str, dims))}")
     if artifact.manifest.runtime == "onnx":
         return OnnxSession(artifact.model_path, opening.threads)
+    if artifact.manifest.runtime == "gguf":
+        from export.gguf_session import GgufSession
+
+        return GgufSession(artifact, opening.threads)
     from export.litert_session import LiteRTSession
 
     cache = None

@@ -11,9 +11,10 @@ MANIFEST_NAME = "manifest.json"
 GOLDEN_NAME = "golden.json"
 TOKENIZER_NAME = "tokenizer.json"
 SENTENCEPIECE_NAME = "tokenizer.model"
-MODEL_FILES = {"onnx": "model.onnx", "litert": "model.tflite"}
+MODEL_FILES = {"onnx": "model.onnx", "litert": "model.tflite", "gguf": "model.gguf"}
 """The graph by runtime; an ONNX graph has its weights in further files whose names begin with it."""
-RUNTIMES = tuple(MODEL_FILES)
+DEFAULT_RUNTIMES = ("onnx", "litert")
+"""What `run` makes unless told otherwise; GGUF is for Gemma encoders alone and needs an extra to run."""
 RAG_SDK = "rag-sdk"
 CONTRACTS = (RAG_SDK,)
 """Forms that a LiteRT file can take for others than pocketvec's own clients."""

@@ -101,6 +101,7 @@ def quantize_artifact(parent: Path, precision: str, out: Path) -> Path:
 REWRITERS = {
     "onnx": ("quantize.onnx_rewrite", ("onnx",)),
     "litert": ("quantize.litert_rewrite", ("ai-edge-litert",)),
+    "gguf": ("quantize.gguf_rewrite", ()),
 }
 """Module that rewrites the graphs of a runtime, and the packages that it writes with."""
 

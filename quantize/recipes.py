@@ -50,8 +50,9 @@ RECIPES = {
         "mixed": Recipe(Q4_0, INT8, Q4_0_PORTABLE, Q4_0_PORTABLE),
     },
 }
-COUNTERPARTS = {("litert", "q8_0"): "int8", ("onnx", "int8"): "q8_0"}
-"""The 8-bit precision of a runtime under the other one's name."""
+RECIPES["gguf"] = RECIPES["onnx"]
+COUNTERPARTS = {("litert", "q8_0"): "int8", ("onnx", "int8"): "q8_0", ("gguf", "int8"): "q8_0"}
+"""The 8-bit precision of a runtime under another one's name."""
 
 
 def choose_precision(runtime: str, name: str) -> str:

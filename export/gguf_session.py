@@ -1,0 +1,103 @@
+"""How an artifact is run with llama.cpp: the engine of its server, in this process, opened by path.
+
+The engine listens, as llama-server does. Its socket is a Unix one in a folder of this user that is removed as
+soon as the model is open, so that nothing can connect to it; texts go in and vectors come out by calls.
+"""
+
+from __future__ import annotations
+
+import base64
+import tempfile
+import threading
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from common.errors import UserError, missing_extra
+from export.artifact import Artifact
+from export.litert_session import quiet
+from export.session import usable_cores
+from export.tokenizer import TokenBatch
+
+Float32 = npt.NDArray[np.float32]
+
+SESSION_OPTIONS = {
+    "api": "llama.cpp server, called in the process",
+    "pooling": "mean, from the file",
+    "embd_normalize": "2",
+    "n_parallel": "1",
+    "n_ctx": "max_tokens",
+    "n_ubatch": "max_tokens",
+}
+"""Recorded in every manifest, so that each client opens the file as it was measured."""
+EUCLIDEAN = 2
+ERRORS_ONLY = 1
+
+
+def load_llamacpp() -> Any:
+    """Import llama.cpp's binding. Raises UserError with the extra that holds it when it is missing."""
+    try:
+        import xllamacpp
+    except ImportError:
+        raise missing_extra("llamacpp", "xllamacpp") from None
+    return xllamacpp
+
+
+class GgufSession:
+    """An open .gguf: embeds rows of token ids, one after the other."""
+
+    def __init__(self, artifact: Artifact, threads: int | None = None) -> None:
+        """Open the artifact's file by path with `threads` threads (None: one per core).
+
+        Raises UserError when llama.cpp cannot read it or is not installed.
+        """
+        self._limit = artifact.manifest.max_tokens
+        llama = load_llamacpp()
+        model = artifact.model_path
+        with quiet() as said, _OPENING, tempfile.TemporaryDirectory(prefix="pv.") as folder:
+            options = _options(llama, model, self._limit, threads or usable_cores())
+            options.hostnames = [str(Path(folder) / "s.sock")]
+            try:
+                self._server = llama.Server(options)
+            except RuntimeError as error:
+                reason = next((line for line in said if "error" in line.lower()), str(error))
+                raise UserError(f"{model}: llama.cpp cannot open it ({reason})") from None
+
+    def run_batch(self, batch: TokenBatch) -> Float32:
+        """Unit vectors float32 [batch, dim] of a token batch. Raises UserError for a row that is too long."""
+        rows = [
+            ids[mask > 0].tolist() for ids, mask in zip(batch.input_ids, batch.attention_mask, strict=True)
+        ]
+        longest = max(map(len, rows))
+        if longest > self._limit:
+            raise UserError(f"{longest} tokens: the model takes {self._limit}")
+        answer = self._server.handle_embeddings({"input": rows, "encoding_format": "base64"})
+        if "data" not in answer:
+            raise RuntimeError(f"llama.cpp refused a batch: {answer}")
+        return np.stack([_vector(one["embedding"]) for one in answer["data"]])
+
+
+def _options(llama: Any, model: Path, limit: int, threads: int) -> Any:
+    """An embedding server for one text at a time, without anything that reaches out or fills memory."""
+    options = llama.CommonParams()
+    options.model.path = str(model)
+    options.embedding = True
+    options.embd_normalize = EUCLIDEAN
+    options.n_parallel = options.n_threads_http = 1
+    options.n_ctx = options.n_batch = options.n_ubatch = limit
+    options.cpuparams.n_threads = options.cpuparams_batch.n_threads = threads
+    options.cache_ram_mib = 0
+    options.fit_params = options.warmup = options.ui = False
+    options.offline = True
+    options.verbosity = ERRORS_ONLY
+    return options
+
+
+def _vector(encoded: str) -> Float32:
+    return np.frombuffer(base64.b64decode(encoded), dtype="<f4").astype(np.float32)
+
+
+_OPENING = threading.Lock()
+"""Held while a model is opened: llama.cpp's server sets up globals then."""
