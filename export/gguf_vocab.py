@@ -31,7 +31,7 @@ SPLITS_AT_SPACES = {
     "invert": False,
 }
 """Gemma's pre-tokenizer, which finds nothing to split once the spaces are replaced."""
-UNREACHABLE = -1e4
+UNREACHABLE = -1e6
 """Score of tokens that no merge leads to."""
 
 

@@ -75,6 +75,7 @@ def _check_model(source: Source) -> None:
         raise UserError(f"format gguf: pooling '{source.pooling}'; of Gemma encoders only mean is written")
     if not source.include_prompt:
         raise UserError("format gguf: llama.cpp pools every token, but this model's pooling skips the prompt")
+    sliding_period(source.backbone.config.layer_types)  # type: ignore[union-attr,arg-type]
 
 
 def head_matrix(source: Source, dim: int) -> Float32 | None:
@@ -92,7 +93,7 @@ def head_matrix(source: Source, dim: int) -> Float32 | None:
 
 
 def _model_metadata(source: Source, dim: int, has_head: bool) -> Metadata:
-    config = source.backbone.config
+    config: Any = source.backbone.config
     rope = config.rope_parameters
     values = {
         "context_length": uint32(source.max_tokens),
@@ -129,13 +130,13 @@ def _base(rope: dict[str, dict[str, Any]], kind: str) -> float:
 
 
 def sliding_period(layer_types: list[str]) -> int:
-    """Every how many layers one has full attention, as llama.cpp counts them (0: none has).
+    """Every how many layers one has full attention, as llama.cpp counts them.
 
-    Raises UserError for layers in another order.
+    Raises UserError for layers in another order, and of one kind alone: llama.cpp aborts on those.
     """
     full = [kind == "full_attention" for kind in layer_types]
     period = full.index(True) + 1 if any(full) else 0
-    if period and full != [index % period == period - 1 for index in range(len(full))]:
+    if period < 2 or full != [index % period == period - 1 for index in range(len(full))]:
         raise UserError("format gguf: llama.cpp wants every n-th layer to be the one with full attention")
     return period
 

@@ -1,7 +1,7 @@
 """Replace the large weights of a GGUF file by Q8_0 and Q4_0 blocks in ggml's own layout.
 
-A block is its fp16 scale and then its codes: 32 signed bytes, or 16 bytes that hold the first sixteen codes in
-their low halves and the other sixteen in their high ones. The head's columns are equalised as in every
+A block is its fp16 scale and then its codes: 32 signed bytes, or 16 bytes that hold the first sixteen codes
+in their low halves and the other sixteen in their high ones. The head's columns are equalised as in every
 container; the scales go into the norm before the pooling, for a mean is linear. Tensors pass one by one, the
 token table in chunks of rows.
 """
@@ -82,8 +82,9 @@ def _codec(tensor: StoredTensor, recipe: Recipe) -> Codec:
 
 
 def _quantized(tensor: StoredTensor, recipe: Recipe, head: EncodedWeight | None) -> NewTensor:
-    if tensor.name == OUTPUT_NORM and head is not None:
-        return NewTensor(tensor.name, tensor.shape, F32, lambda: [tensor.read() * head.column_scales])
+    if tensor.name == OUTPUT_NORM and head is not None and head.column_scales is not None:
+        norm = tensor.read() * head.column_scales
+        return NewTensor(tensor.name, tensor.shape, F32, lambda: [norm])
     if not _is_large(tensor):
         return NewTensor(tensor.name, tensor.shape, F32, tensor.rows)
     codec = _codec(tensor, recipe)
