@@ -1,16 +1,12 @@
 """GGUF artifacts in llama.cpp itself: vectors, tokens, what is refused, what is left alone."""
 
 import dataclasses
-import http.client
 import json
 import os
 import shutil
-import socket
 import struct
 import subprocess
 import sys
-import tempfile
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -29,14 +25,13 @@ from common.errors import UserError
 from export.artifact import open_artifact
 from export.embedder import Embedder, Opening
 from export.gguf_file import read_gguf
-from export.gguf_session import GgufSession, _options, load_llamacpp
-from export.gguf_vocab import UNREACHABLE, read_vocabulary, scores_from_merges
-from export.golden import golden_parity, read_golden
+from export.gguf_session import GgufSession
+from export.golden import golden_parity
 from export.head import DenseLayer, truncate_normalise
 from export.source import Source, open_source
 from export.to_gguf import export_gguf, sliding_period
 from export.tokenizer import TokenBatch
-from pocketvec import BUNDLED_DATA, STARTER_MODEL
+from pocketvec import STARTER_MODEL
 from pocketvec.cli import main
 
 FULL = 2048
@@ -99,87 +94,6 @@ def test_two_models_are_open_at_once_and_do_not_mix(gguf_artifacts: Path, fp32: 
 def test_a_row_longer_than_the_limit_is_refused(fp32: Embedder) -> None:
     with pytest.raises(UserError, match="2049 tokens: the model takes 2048"):
         embed(fp32, ids_of(FULL + 1))
-
-
-class UnixConnection(http.client.HTTPConnection):
-    """HTTP over a Unix socket, for the server's own tokenizer."""
-
-    def __init__(self, path: Path) -> None:
-        super().__init__("localhost")
-        self._path = str(path)
-
-    def connect(self) -> None:
-        self.sock = socket.socket(socket.AF_UNIX)
-        self.sock.settimeout(30)
-        self.sock.connect(self._path)
-
-
-@pytest.fixture
-def llama_tokenize() -> Iterator[Any]:
-    """Opens models with llama.cpp's server as others do and tokenises with what is in the file."""
-    servers = []
-    with tempfile.TemporaryDirectory(prefix="pv.") as folder:
-        socket_path = Path(folder) / "t.sock"
-
-        def tokenize(model: Path, texts: list[str]) -> list[list[int]]:
-            llama = load_llamacpp()
-            options = _options(llama, model, 256, 1)
-            options.hostnames = [str(socket_path)]
-            servers.append(llama.Server(options))
-            servers[-1].handle_embeddings({"input": [[0]]})  # else its end may wait for ever
-            rows = []
-            for text in texts:
-                connection = UnixConnection(socket_path)
-                body = json.dumps({"content": text, "add_special": True, "parse_special": True})
-                connection.request("POST", "/tokenize", body, {"Content-Type": "application/json"})
-                rows.append(json.loads(connection.getresponse().read())["tokens"])
-                connection.close()
-            return rows
-
-        yield tokenize
-        servers.clear()
-
-
-def test_llama_cpps_own_tokenizer_gives_our_ids(gguf_artifacts: Path, llama_tokenize: Any) -> None:
-    folder = gguf_artifacts / "gguf-fp32-128d"
-    golden = read_golden(folder)
-    lines = (BUNDLED_DATA / "corpus.jsonl").read_text().splitlines()[::40]
-    texts = [one.prompt + one.text for one in golden] + [json.loads(line)["text"] for line in lines]
-    texts += ["\t tab", "<bos>spelt out<pad>", "\r\n\x00", "tail   "]
-    tokenizer = Embedder.open(folder, OPTS).tokenizer
-    tokenizer._tokenizer.no_truncation()  # llama.cpp refuses a text beyond the limit where we cut it
-    assert llama_tokenize(folder / "model.gguf", texts) == [tokenizer.ids(text) for text in texts]
-
-
-def test_without_its_sentencepiece_file_the_ranks_of_the_merges_do(starter: Source, tmp_path: Path) -> None:
-    bare = tmp_path / "bare"
-    shutil.copytree(STARTER_MODEL, bare, ignore=shutil.ignore_patterns("tokenizer.model"))
-    with_file, without = read_vocabulary(starter), read_vocabulary(dataclasses.replace(starter, folder=bare))
-    assert with_file.tokens == without.tokens
-    assert with_file.kinds == without.kinds
-    merged = [row for row, score in enumerate(without.scores) if score > UNREACHABLE]
-    order = sorted(merged, key=lambda row: -without.scores[row])
-    assert order == sorted(merged, key=lambda row: -with_file.scores[row])
-    assert len(order) > 15000
-
-
-@pytest.mark.parametrize(
-    ("merges", "message"),
-    [
-        ([("a", "b"), ("b", "c"), ("ab", "c"), ("a", "bc")], None),
-        ([("a", "b"), ("ab", "c"), ("b", "c"), ("a", "bc")], "token 'abc'.*ranks of its merges lie apart"),
-        ([("a", "b"), ("b", "c"), ("ab", "c")], "token 'abc'.*parts have no merge rank"),
-    ],
-)
-def test_scores_come_from_ranks_only_where_both_merge_alike(
-    merges: list[tuple[str, str]], message: str | None
-) -> None:
-    tokens = {"a", "b", "c", "ab", "bc", "abc"}
-    if message is None:
-        assert scores_from_merges(tokens, merges) == {"ab": 0.0, "bc": -1.0, "abc": -2.0}
-    else:
-        with pytest.raises(UserError, match=message):
-            scores_from_merges(tokens, merges)
 
 
 def build_gemma(folder: Path) -> Path:
