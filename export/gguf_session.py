@@ -42,8 +42,8 @@ def load_llamacpp() -> Any:
     """Import llama.cpp's binding. Raises UserError with the extra that holds it when it is missing.
 
     Its threads wait for each other several times per layer, and OpenMP lets them spin. Beside other work on
-    the same cores that took the starter's 16 tokens from 5 ms to 1860; waiting without spinning costs nothing
-    on idle cores. OpenMP reads the setting when it is loaded.
+    the same cores that took the starter's 16 tokens from 5 ms to 1860. OpenMP reads the setting when it is
+    loaded.
     """
     chosen = os.environ.get(WAIT_POLICY)
     os.environ.setdefault(WAIT_POLICY, "passive")

@@ -13,6 +13,7 @@ TOKENIZER_NAME = "tokenizer.json"
 SENTENCEPIECE_NAME = "tokenizer.model"
 MODEL_FILES = {"onnx": "model.onnx", "litert": "model.tflite", "gguf": "model.gguf"}
 """The graph by runtime; an ONNX graph has its weights in further files whose names begin with it."""
+RUNTIMES = tuple(MODEL_FILES)
 DEFAULT_RUNTIMES = ("onnx", "litert")
 """What `run` makes unless told otherwise; GGUF is for Gemma encoders alone and needs an extra to run."""
 RAG_SDK = "rag-sdk"

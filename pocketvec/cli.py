@@ -13,12 +13,12 @@ from pathlib import Path
 
 from common.errors import UserError
 from common.offline import silence_telemetry
-from export.manifest import CLIENTS, CONTRACTS, DEFAULT_RUNTIMES, MODEL_FILES
+from export.manifest import CLIENTS, CONTRACTS, DEFAULT_RUNTIMES, RUNTIMES
 from export.session import usable_cores
 from pocketvec import BUNDLED_DATA, DEFAULT_GATES, HERE, STARTER_MODEL, commands
 
 BAD_INPUT = 2
-FORMATS = f"{', '.join(MODEL_FILES)}, or several of them, comma-separated"
+FORMATS = f"{', '.join(RUNTIMES)}, or several of them, comma-separated"
 INTERNAL_ERROR = 70
 """EX_SOFTWARE of sysexits.h."""
 

@@ -239,6 +239,14 @@ def test_a_file_that_llama_cpp_cannot_open_is_one_line(
     assert capfd.readouterr() == ("", "")
 
 
+def test_a_vector_of_another_length_than_the_profiles_is_refused(gguf_artifacts: Path) -> None:
+    """What a llama.cpp does that leaves out a head whose form it does not know."""
+    artifact = open_artifact(gguf_artifacts / "gguf-fp32-128d")
+    other = dataclasses.replace(artifact, manifest=dataclasses.replace(artifact.manifest, dim=64))
+    with pytest.raises(UserError, match=r"this llama\.cpp gives 128 dimensions instead of 64"):
+        GgufSession(other, 1)
+
+
 @pytest.mark.parametrize(
     ("content", "message"),
     [

@@ -1,5 +1,8 @@
 """Quantised GGUF files: ggml's own bytes, the numbers of the other containers, what it costs."""
 
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -144,6 +147,27 @@ def test_the_metadata_is_kept_but_for_what_names_the_precision(gguf_artifacts: P
     changed = {key for key in after if after[key] != before.get(key)}
     assert changed == {"general.file_type", "general.quantization_version"}
     assert set(before) < set(after)
+
+
+LIMITED = """
+import resource, sys
+resource.setrlimit(resource.RLIMIT_FSIZE, (1000000, 1000000))
+from pocketvec.cli import main
+sys.exit(main(["quantize", sys.argv[1], "--precision", "q4_0", "--out", sys.argv[2]]))
+"""
+
+
+def test_a_disk_that_fills_up_ends_in_one_line_and_leaves_nothing(
+    gguf_artifacts: Path, tmp_path: Path
+) -> None:
+    command = [sys.executable, "-c", LIMITED, str(gguf_artifacts / "gguf-fp32-128d"), str(tmp_path / "new")]
+    root = str(Path(__file__).parent.parent)
+    done = subprocess.run(
+        command, capture_output=True, text=True, check=False, env={**os.environ, "PYTHONPATH": root}
+    )
+    assert done.returncode == 2
+    assert done.stderr.splitlines()[-1].endswith("gguf-q4_0-128d: file too large")
+    assert not list(tmp_path.iterdir())
 
 
 @pytest.mark.parametrize(

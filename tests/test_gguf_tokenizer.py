@@ -10,11 +10,13 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from common.errors import UserError
+from export.artifact import open_artifact
 from export.embedder import Embedder, Opening
-from export.gguf_session import _options, load_llamacpp
+from export.gguf_session import GgufSession, _options, load_llamacpp
 from export.gguf_vocab import UNREACHABLE, read_vocabulary, scores_from_merges
 from export.golden import read_golden
 from export.source import Source
@@ -69,6 +71,17 @@ def test_llama_cpps_own_tokenizer_gives_our_ids(gguf_artifacts: Path, llama_toke
     tokenizer = Embedder.open(folder, Opening(threads=1)).tokenizer
     tokenizer._tokenizer.no_truncation()  # llama.cpp refuses a text beyond the limit where we cut it
     assert llama_tokenize(folder / "model.gguf", texts) == [tokenizer.ids(text) for text in texts]
+
+
+def test_llama_cpp_gives_the_golden_vectors_for_text_alone(gguf_artifacts: Path) -> None:
+    """The handler of its server's embeddings endpoint, prompt and text in one string."""
+    folder = gguf_artifacts / "gguf-fp32-128d"
+    session = GgufSession(open_artifact(folder), 1)
+    for golden in [one for one in read_golden(folder) if len(one.ids) < 256]:
+        answer = session._server.handle_embeddings({"input": golden.prompt + golden.text})
+        vector = answer["data"][0]["embedding"]
+        assert answer["usage"]["prompt_tokens"] == len(golden.ids)
+        assert np.dot(vector, golden.vector) > 0.999999, golden.text
 
 
 def test_without_its_sentencepiece_file_the_ranks_of_the_merges_do(starter: Source, tmp_path: Path) -> None:
