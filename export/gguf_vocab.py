@@ -123,7 +123,8 @@ def _scores(
     scores = {}
     for index in range(pieces.get_piece_size()):
         text = pieces.id_to_piece(index)
-        if by_id.get(index, text) not in (text, _TAB.get(text)):
+        renamed = kinds.get(index) in (CONTROL, USER_DEFINED)  # tokenizer.json has the last word on those
+        if not renamed and by_id.get(index, text) not in (text, _TAB.get(text)):
             raise UserError(f"{model}: token {index} is '{text}', but '{by_id[index]}' in tokenizer.json")
         scores[text] = float(pieces.get_score(index))
     return scores

@@ -151,7 +151,7 @@ def test_the_metadata_is_kept_but_for_what_names_the_precision(gguf_artifacts: P
 
 LIMITED = """
 import resource, sys
-resource.setrlimit(resource.RLIMIT_FSIZE, (1000000, 1000000))
+resource.setrlimit(resource.RLIMIT_FSIZE, (2000000, 2000000))
 from pocketvec.cli import main
 sys.exit(main(["quantize", sys.argv[1], "--precision", "q4_0", "--out", sys.argv[2]]))
 """

@@ -3,6 +3,7 @@
 import dataclasses
 import http.client
 import json
+import re
 import shutil
 import socket
 import tempfile
@@ -17,7 +18,7 @@ from common.errors import UserError
 from export.artifact import open_artifact
 from export.embedder import Embedder, Opening
 from export.gguf_session import GgufSession, _options, load_llamacpp
-from export.gguf_vocab import UNREACHABLE, read_vocabulary, scores_from_merges
+from export.gguf_vocab import CONTROL, NORMAL, UNREACHABLE, _scores, read_vocabulary, scores_from_merges
 from export.golden import read_golden
 from export.source import Source
 from pocketvec import BUNDLED_DATA, STARTER_MODEL
@@ -82,6 +83,20 @@ def test_llama_cpp_gives_the_golden_vectors_for_text_alone(gguf_artifacts: Path)
         vector = answer["data"][0]["embedding"]
         assert answer["usage"]["prompt_tokens"] == len(golden.ids)
         assert np.dot(vector, golden.vector) > 0.999999, golden.text
+
+
+@pytest.mark.parametrize(("row", "refused"), [(0, False), (300, True)])
+def test_only_an_added_token_may_have_another_name_than_in_the_sentencepiece_file(
+    starter: Source, tmp_path: Path, row: int, refused: bool
+) -> None:
+    content = json.loads((STARTER_MODEL / "tokenizer.json").read_text())
+    (old,) = [text for text, index in content["model"]["vocab"].items() if index == row]
+    kinds = {row: CONTROL if row == 0 else NORMAL}
+    if refused:
+        with pytest.raises(UserError, match=rf"token {row} is '{re.escape(old)}', but '<new>' in tokenizer"):
+            _scores(starter, content, {row: "<new>"}, kinds)
+    else:
+        assert "<new>" not in _scores(starter, content, {row: "<new>"}, kinds)
 
 
 def test_without_its_sentencepiece_file_the_ranks_of_the_merges_do(starter: Source, tmp_path: Path) -> None:
