@@ -34,6 +34,8 @@ SESSION_OPTIONS = {
 }
 """Recorded in every manifest, so that each client opens the file as it was measured."""
 WAIT_POLICY = "OMP_WAIT_POLICY"
+LONGEST_SOCKET = 103
+"""Bytes of a Unix socket's path, on the system that allows fewest (macOS)."""
 EUCLIDEAN = 2
 ERRORS_ONLY = 1
 
@@ -73,7 +75,10 @@ class GgufSession:
         model = artifact.model_path
         with quiet() as said, _OPENING, tempfile.TemporaryDirectory(prefix="pv.") as folder:
             options = _options(llama, model, self._limit, threads or usable_cores())
-            options.hostnames = [str(Path(folder) / "s.sock")]
+            place = Path(folder) / "s.sock"
+            if len(bytes(place)) > LONGEST_SOCKET:
+                raise UserError(f"{place}: too long for a Unix socket; set TMPDIR to a shorter folder")
+            options.hostnames = [str(place)]
             try:
                 self._server = llama.Server(options)
             except RuntimeError as error:

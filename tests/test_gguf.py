@@ -7,6 +7,7 @@ import shutil
 import struct
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -219,6 +220,16 @@ def test_a_session_is_silent_and_nothing_can_connect_to_it(gguf_artifacts: Path)
 def environment() -> dict[str, str]:
     kept = {name: value for name, value in os.environ.items() if name != "OMP_WAIT_POLICY"}
     return {**kept, "PYTHONPATH": str(Path(__file__).parent.parent)}
+
+
+def test_a_temporary_folder_too_deep_for_a_socket_is_one_line(
+    gguf_artifacts: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    deep = tmp_path / ("d" * 100)
+    deep.mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(deep))
+    with pytest.raises(UserError, match="too long for a Unix socket; set TMPDIR"):
+        Embedder.open(gguf_artifacts / "gguf-fp32-128d", OPTS)
 
 
 def test_without_llama_cpp_the_extra_is_named(gguf_artifacts: Path, monkeypatch: pytest.MonkeyPatch) -> None:
