@@ -157,6 +157,8 @@ def _same_model(artifacts: list[Artifact]) -> None:
 def _context(artifacts: list[Artifact], data: RetrievalSet, config: BenchConfig) -> Context:
     has_litert = any(artifact.manifest.runtime == LITERT for artifact in artifacts)
     tools = (*TOOLS, "ai-edge-litert") if has_litert else TOOLS
+    if any(artifact.manifest.runtime == "gguf" for artifact in artifacts):
+        tools = (*tools, "xllamacpp")
     return Context(
         created=datetime.now(UTC).isoformat(timespec="seconds"),
         target=Target("host", _cpu(), usable_cores(), config.threads, platform.platform()),

@@ -131,13 +131,18 @@ def probe(folder: Path, plan: Plan) -> dict[str, object]:
 
 
 def _load_runtime(folder: Path) -> None:
-    """Import the runtime that the artifact is for, and not the other one."""
+    """Import the runtime that the artifact is for, and no other one."""
     from export.artifact import open_artifact
 
-    if open_artifact(folder, verify=False).manifest.runtime == "litert":
+    runtime = open_artifact(folder, verify=False).manifest.runtime
+    if runtime == "litert":
         from export.litert_session import load_litert
 
         load_litert()
+    elif runtime == "gguf":
+        from export.gguf_session import load_llamacpp
+
+        load_llamacpp()
     else:
         from export.session import load_onnxruntime
 

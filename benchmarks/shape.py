@@ -1,7 +1,7 @@
 """A checkpoint of EmbeddingGemma's real shape with random weights, and a tokenizer of its size.
 
-For sizes, memory and speed, which do not depend on what weights say. Source of the numbers: the model card and
-config.json of google/embeddinggemma-300m.
+For sizes, memory and speed, which do not depend on what weights say. Source of the numbers: the model card
+and config.json of google/embeddinggemma-300m.
 """
 
 from __future__ import annotations

@@ -25,7 +25,7 @@ TOKENS_PER_BATCH = 4096
 
 
 class Session(Protocol):
-    """An open model of either runtime."""
+    """An open model of any runtime."""
 
     def run_batch(self, batch: TokenBatch) -> Float32:
         """Unit vectors float32 [batch, dim] of a token batch."""
@@ -56,14 +56,18 @@ def open_session(artifact: Artifact, opening: Opening) -> Session:
         raise UserError(f"dimension {opening.dim}: {artifact.manifest.name} has {', '.join(map(str, dims))}")
     if artifact.manifest.runtime == "onnx":
         return OnnxSession(artifact, opening.threads, _cache(artifact, opening))
+    if artifact.manifest.runtime == "gguf":
+        from export.gguf_session import GgufSession
+
+        return GgufSession(artifact, opening.threads)
     from export.litert_session import LiteRTSession
 
     return LiteRTSession(artifact, opening.threads, _cache(artifact, opening), opening.dim)
 
 
 def has_weight_cache(manifest: Manifest) -> bool:
-    """Whether a profile is opened from a cache of packed weights: all but ONNX in fp32, for no phone."""
-    return manifest.runtime == "litert" or manifest.precision != "fp32"
+    """Whether a profile is opened from a cache of packed weights: on ONNX all but fp32, for no phone."""
+    return manifest.runtime == "litert" or (manifest.runtime == "onnx" and manifest.precision != "fp32")
 
 
 def _cache(artifact: Artifact, opening: Opening) -> WeightCache | None:

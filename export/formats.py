@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from common.errors import UserError
-from export.manifest import RUNTIMES
+from export.manifest import DEFAULT_RUNTIMES
 from export.profiles import check_profiles
 from export.source import Source
 
@@ -19,7 +19,7 @@ STEPS_BEFORE_PROFILES = 2
 class ExportPlan:
     """Formats to write; the rest is LiteRT's alone, see LiteRTOptions."""
 
-    formats: tuple[str, ...] = RUNTIMES
+    formats: tuple[str, ...] = DEFAULT_RUNTIMES
     lengths: tuple[int, ...] = ()
     contract: str | None = None
     further_dims: tuple[int, ...] = ()
@@ -63,6 +63,10 @@ def _export(
         from export.to_onnx import export_onnx
 
         return export_onnx(source, dims, out, step)
+    if runtime == "gguf":
+        from export.to_gguf import export_gguf
+
+        return export_gguf(source, dims, out, step)
     from export.to_litert import LiteRTOptions, export_litert
 
     return export_litert(

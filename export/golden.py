@@ -133,9 +133,9 @@ def read_golden(folder: Path) -> list[GoldenText]:
     return [from_dict(GoldenText, row, str(path)) for row in content["texts"]]
 
 
-def golden_parity(embedder: Embedder) -> Parity:
-    """Embed an artifact's golden texts, one at a time, and compare ids and vectors."""
-    golden = read_golden(embedder.artifact.path)
+def golden_parity(embedder: Embedder, longest: int | None = None) -> Parity:
+    """Embed an artifact's golden texts of up to `longest` tokens, one at a time; compare ids and vectors."""
+    golden = [g for g in read_golden(embedder.artifact.path) if len(g.ids) <= (longest or len(g.ids))]
     vectors = np.concatenate([embedder.embed_prompted([(g.prompt, g.text)]) for g in golden])
     cosines = row_cosines(vectors, np.array([g.vector for g in golden], dtype=np.float32))
     worst = int(np.argmin(cosines))

@@ -13,9 +13,11 @@ TOKENIZER_NAME = "tokenizer.json"
 TOKENIZER_BIN = "tokenizer.bin"
 """The same tokenizer as a table to map; absent where it has no such form. docs/tokenizer.md."""
 SENTENCEPIECE_NAME = "tokenizer.model"
-MODEL_FILES = {"onnx": "model.onnx", "litert": "model.tflite"}
+MODEL_FILES = {"onnx": "model.onnx", "litert": "model.tflite", "gguf": "model.gguf"}
 """The graph by runtime; an ONNX graph has its weights in further files whose names begin with it."""
 RUNTIMES = tuple(MODEL_FILES)
+DEFAULT_RUNTIMES = ("onnx", "litert")
+"""What `run` makes unless told otherwise; GGUF is for Gemma encoders alone and needs an extra to run."""
 RAG_SDK = "rag-sdk"
 CONTRACTS = (RAG_SDK,)
 """Forms that a LiteRT file can take for others than pocketvec's own clients."""

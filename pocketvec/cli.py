@@ -13,11 +13,12 @@ from pathlib import Path
 
 from common.errors import UserError
 from common.offline import silence_telemetry
-from export.manifest import CLIENTS, CONTRACTS, RUNTIMES
+from export.manifest import CLIENTS, CONTRACTS, DEFAULT_RUNTIMES, RUNTIMES
 from export.session import usable_cores
 from pocketvec import BUNDLED_DATA, DEFAULT_GATES, HERE, STARTER_MODEL, commands, quantizing
 
 BAD_INPUT = 2
+FORMATS = f"{', '.join(RUNTIMES)}, or several of them, comma-separated"
 INTERNAL_ERROR = 70
 """EX_SOFTWARE of sysexits.h."""
 
@@ -97,7 +98,7 @@ def _add_run(subparsers: Subparsers) -> None:  # type: ignore[type-arg]
     parser = _command(subparsers, "run", "train, merge, export, quantise, bench and gate in one go")
     parser.add_argument("--name", default="default", help="folder under --runs for everything that is made")
     parser.add_argument("--runs", type=Path, default=Path("runs"), help="where runs are kept")
-    parser.add_argument("--runtimes", type=_words, default=RUNTIMES, help="runtimes, comma-separated")
+    parser.add_argument("--runtimes", type=_words, default=DEFAULT_RUNTIMES, help=FORMATS)
     parser.add_argument(
         "--precisions", type=_words, default=("q8_0", "q4_0"), help="quantised profiles besides fp32"
     )
@@ -163,7 +164,7 @@ def _add_export(subparsers: Subparsers) -> None:  # type: ignore[type-arg]
     parser.add_argument(
         "--out", type=Path, required=True, help="folder that gets <runtime>-fp32-<dim>d folders"
     )
-    parser.add_argument("--format", type=_words, default=("onnx",), help="onnx, litert or both: onnx,litert")
+    parser.add_argument("--format", type=_words, default=("onnx",), help=FORMATS)
     parser.add_argument(
         "--dims",
         type=_integers,

@@ -83,7 +83,15 @@ def _litert(graph: Path) -> list[WeightShape]:
     return [WeightShape(name, *shape, is_table) for name, _, shape, is_table in large_weights(model, buffers)]
 
 
-LISTERS = {"onnx": _onnx, "litert": _litert}
+def _gguf(graph: Path) -> list[WeightShape]:
+    from export.gguf_file import read_gguf
+    from quantize.gguf_rewrite import is_large, is_table, recipe_name
+
+    tensors = [tensor for tensor in read_gguf(graph)[1] if is_large(tensor)]
+    return [WeightShape(recipe_name(t), t.shape[0], t.shape[1], is_table(t)) for t in tensors]
+
+
+LISTERS = {"onnx": _onnx, "litert": _litert, "gguf": _gguf}
 
 
 def list_weights(runtime: str, graph: Path) -> list[WeightShape]:

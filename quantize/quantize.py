@@ -131,8 +131,15 @@ def write_model(source: Artifact, recipe: Recipe, folder: Path) -> Artifact:
 REWRITERS = {
     "onnx": ("quantize.onnx_rewrite", ("onnx",)),
     "litert": ("quantize.litert_rewrite", ("ai-edge-litert",)),
+    "gguf": ("quantize.gguf_rewrite", ()),
 }
 """Module that rewrites the graphs of a runtime, and the packages that it writes with."""
+LONGEST_ROUNDED = {"gguf": 256}
+"""Tokens of the longest golden text of which the cost of rounding is taken, where a runtime has a limit.
+
+llama.cpp reserves a row of logits for every token, 2 GB for 2048 tokens and 262,144 rows, on top of the fp32
+weights.
+"""
 
 
 def _rewriter(runtime: str) -> Any:
@@ -160,5 +167,5 @@ def rounding_cost(source: Artifact, recipe: Recipe, scratch_parent: Path) -> Rou
         rewrite = _rewriter(source.manifest.runtime)
         rewrite.write_rounded(source.model_path, folder / source.model_name, recipe)
         embedder = Embedder(Artifact(folder, source.manifest), Opening(use_weight_cache=False))
-        parity = golden_parity(embedder)
+        parity = golden_parity(embedder, LONGEST_ROUNDED.get(source.manifest.runtime))
     return RoundingCost(parity.cosine_mean, parity.cosine_min)

@@ -111,9 +111,14 @@ RECIPES = {
         "q4_0": Recipe(Q4_0, Q4_0_PORTABLE, Q4_0_PORTABLE, Q4_0_PORTABLE),
         "mixed": Recipe(Q4_0, INT8, Q4_0_PORTABLE, Q4_0_PORTABLE),
     },
+    "gguf": {
+        "q8_0": Recipe(Q8_0, Q8_0, Q8_0, Q8_0),
+        "q4_0": Recipe(Q4_0, Q4_0_PORTABLE, Q4_0_PORTABLE, Q4_0_PORTABLE),
+        "mixed": Recipe(Q4_0, Q8_0, Q4_0_PORTABLE, Q4_0_PORTABLE),
+    },
 }
-COUNTERPARTS = {("litert", "q8_0"): "int8"}
-"""The 8-bit precision of a runtime under the other one's name."""
+COUNTERPARTS = {("litert", "q8_0"): "int8", ("gguf", "int8"): "q8_0"}
+"""The 8-bit precision of a runtime under another one's name."""
 LEFT_ALONE = {"onnx": {FP32.name: FP32}}
 """What a runtime holds that no precision of its own asks for."""
 

@@ -6,6 +6,7 @@ import shutil
 import tempfile
 
 os.environ["HF_HUB_OFFLINE"] = "1"
+os.environ["OMP_WAIT_POLICY"] = "passive"  # threads that spin crawl on a machine with other work
 os.environ["ORT_DISABLE_TELEMETRY"] = "1"
 os.environ["POCKETVEC_CACHE"] = tempfile.mkdtemp(prefix="pocketvec-weight-cache-")
 
@@ -16,6 +17,7 @@ import pytest
 from export.artifact import Artifact, open_artifact
 from export.source import Source, open_source
 from export.task_bundle import write_task
+from export.to_gguf import export_gguf
 from export.to_litert import LiteRTOptions, export_litert
 from export.to_onnx import export_onnx
 from pocketvec import BUNDLED_DATA, STARTER_MODEL
@@ -51,6 +53,16 @@ def litert_artifacts(starter: Source, tmp_path_factory: pytest.TempPathFactory) 
     for parent in export_litert(starter, list(DIMS), folder, LiteRTOptions()):
         for precision in ("int8", "q4_0", "mixed"):
             quantize_artifact(parent, precision, folder / parent.name.replace("fp32", precision))
+    return folder
+
+
+@pytest.fixture(scope="session")
+def gguf_artifacts(starter: Source, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with the starter's fp32 GGUF artifacts at 768 and 128 dimensions, the latter quantised too."""
+    folder = tmp_path_factory.mktemp("gguf-artifacts")
+    *_, small = export_gguf(starter, list(DIMS), folder)
+    for precision in ("q8_0", "q4_0", "mixed"):
+        quantize_artifact(small, precision, folder / small.name.replace("fp32", precision))
     return folder
 
 
