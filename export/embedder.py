@@ -55,7 +55,7 @@ def open_session(artifact: Artifact, opening: Opening) -> Session:
     if opening.dim not in (None, *dims):
         raise UserError(f"dimension {opening.dim}: {artifact.manifest.name} has {', '.join(map(str, dims))}")
     if artifact.manifest.runtime == "onnx":
-        return OnnxSession(artifact, opening.threads, _cache(artifact, opening))
+        return OnnxSession(artifact.model_path, opening.threads, _cache(artifact, opening))
     if artifact.manifest.runtime == "gguf":
         from export.gguf_session import GgufSession
 

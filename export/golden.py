@@ -101,14 +101,18 @@ def make_golden(source: Source, max_tokens: int) -> list[GoldenText]:
     Texts are cut to `max_tokens`, at most the model's own limit. A text that gives no token (possible
     without special tokens) is left out.
     """
-    golden = []
+    golden: list[GoldenText] = []
+    known: dict[tuple[str, tuple[int, ...]], list[float]] = {}
     limit, source.model.max_seq_length = source.model.max_seq_length, max_tokens
     try:
         for prompt, text in golden_texts(source.model.prompts, max_tokens):
             ids = source.model.preprocess([prompt + text])["input_ids"][0].tolist()
-            if ids:
+            key = (prompt, tuple(ids))  # two long texts are the same once they are cut
+            if ids and key not in known:
                 vector = source.model.encode(text, prompt=prompt, normalize_embeddings=True)
-                golden.append(GoldenText(text, prompt, ids, [float(x) for x in vector]))
+                known[key] = [float(x) for x in vector]
+            if ids:
+                golden.append(GoldenText(text, prompt, ids, known[key]))
     finally:
         source.model.max_seq_length = limit
     return golden
@@ -124,18 +128,19 @@ def write_golden(path: Path, golden: list[GoldenText], dim: int) -> None:
     write_json(path, {"dim": dim, "texts": rows})
 
 
-def read_golden(folder: Path) -> list[GoldenText]:
-    """The golden texts of an artifact folder."""
+def read_golden(folder: Path, longest: int | None = None) -> list[GoldenText]:
+    """The golden texts of an artifact folder, of up to `longest` tokens."""
     path = folder / GOLDEN_NAME
     content = read_json(path)
     if not isinstance(content, dict) or not content.get("texts"):
         raise UserError(f"{path}: it holds no golden texts")
-    return [from_dict(GoldenText, row, str(path)) for row in content["texts"]]
+    golden = [from_dict(GoldenText, row, str(path)) for row in content["texts"]]
+    return [text for text in golden if len(text.ids) <= (longest or len(text.ids))]
 
 
 def golden_parity(embedder: Embedder, longest: int | None = None) -> Parity:
     """Embed an artifact's golden texts of up to `longest` tokens, one at a time; compare ids and vectors."""
-    golden = [g for g in read_golden(embedder.artifact.path) if len(g.ids) <= (longest or len(g.ids))]
+    golden = read_golden(embedder.artifact.path, longest)
     vectors = np.concatenate([embedder.embed_prompted([(g.prompt, g.text)]) for g in golden])
     cosines = row_cosines(vectors, np.array([g.vector for g in golden], dtype=np.float32))
     worst = int(np.argmin(cosines))

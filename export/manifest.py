@@ -25,6 +25,8 @@ MEDIAPIPE_TASK = "mediapipe-task"
 CLIENTS = (RAG_SDK, MEDIAPIPE_TASK)
 """Who loads the rag-sdk form: Google's RAG SDK as a pair of files, MediaPipe wrapped in a .task."""
 OUTPUT = "sentence_embedding"
+POOLED = "pooled"
+"""In an ONNX graph, the vector between pooling and head: float32 [batch, hidden]."""
 
 PROMPT_MASK = 2
 """attention_mask value of a prompt token that is attended to but not pooled (include_prompt=False)."""

@@ -8,9 +8,8 @@ import numpy as np
 import numpy.typing as npt
 
 from export.head import NORM_FLOOR, DenseLayer
-from export.manifest import OUTPUT
+from export.manifest import OUTPUT, POOLED
 from export.onnx_file import EXTERNAL_FROM_BYTES, OnnxModel
-from export.trunk import POOLED
 
 if TYPE_CHECKING:
     import onnx

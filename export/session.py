@@ -17,7 +17,6 @@ import numpy.typing as npt
 
 from common.errors import UserError
 from common.offline import silence_telemetry
-from export.artifact import Artifact
 from export.manifest import OUTPUT
 from export.onnx_tables import TableFile, split_tables
 from export.resident import hand_back_code, hand_back_heap
@@ -61,13 +60,18 @@ class OnnxSession:
     """An open .onnx on the CPU provider."""
 
     def __init__(
-        self, artifact: Artifact, threads: int | None = None, cache: WeightCache | None = None
+        self,
+        model: Path,
+        threads: int | None = None,
+        cache: WeightCache | None = None,
+        output: str = OUTPUT,
     ) -> None:
         """`threads` bounds the intra-op threads (None: one per core); no cache means packing anew.
 
         Raises UserError when onnxruntime cannot read the file or the cache folder cannot be written.
         """
-        self._model = artifact.model_path
+        self._model = model
+        self._output = output
         self._threads = threads
         self._tables: dict[str, TableFile] = {}
         if cache is None:
@@ -77,11 +81,11 @@ class OnnxSession:
         _let_go_of_code()
 
     def run_batch(self, batch: TokenBatch) -> Float32:
-        """Unit vectors float32 [batch, dim] of a token batch, in one inference call."""
+        """Unit vectors float32 [batch, dim], or another output asked for, in one inference call."""
         feeds = {"input_ids": batch.input_ids, "attention_mask": batch.attention_mask}
         ids = batch.input_ids.ravel().tolist()
         feeds |= {name: table.rows(ids) for name, table in self._tables.items()}
-        vectors: Float32 = self.session.run([OUTPUT], feeds)[0]
+        vectors: Float32 = self.session.run([self._output], feeds)[0]
         return vectors
 
     def _options(self) -> Any:

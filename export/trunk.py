@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 from common.errors import UserError, missing_extra
 from export.gemma import is_supported
 from export.gemma_onnx import GemmaEncoder
-from export.manifest import PROMPT_MASK
+from export.manifest import POOLED, PROMPT_MASK
 from export.onnx_build import OnnxBuilder
 from export.onnx_file import OnnxModel, detach_weights
 from export.source import Source
@@ -25,7 +25,6 @@ if TYPE_CHECKING:
     import onnx
 
 OPSET = 21
-POOLED = "pooled"
 SCOPES_KEY = "pkg.torch.onnx.name_scopes"
 
 

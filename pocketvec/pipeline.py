@@ -27,7 +27,8 @@ from common.retrieval import read_retrieval_set
 from export.artifact import Artifact, open_artifact
 from export.formats import ExportPlan, export_formats
 from export.manifest import MANIFEST_NAME, profile_name
-from quantize.quantize import quantize_artifact
+from quantize.quantize import QuantizeJob, quantize_all
+from quantize.recipe_file import plain
 from quantize.recipes import choose_precision
 from train.checkpoint import read_checkpoint_info, resolve_model
 from train.config import TrainConfig
@@ -194,10 +195,14 @@ def _quantize(plan: Plan, dims: list[int], display: Display) -> None:
         display.done("quantize", "done before")
         return
     with display.stage("quantize", len(jobs)) as step:
-        for runtime, precision, dim in jobs:
-            out = plan.artifact(runtime, precision, dim)
-            quantize_artifact(plan.artifact(runtime, "fp32", dim), precision, out)
-            step(out.name)
+        quantize_all(
+            [
+                QuantizeJob(plan.artifact(runtime, "fp32", dim), plain(precision), plan.artifact(*job))
+                for job in jobs
+                for runtime, precision, dim in [job]
+            ],
+            step,
+        )
 
 
 def _bench(plan: Plan, dims: list[int], display: Display) -> Report:

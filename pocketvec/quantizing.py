@@ -74,21 +74,18 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 def quantize(given: argparse.Namespace) -> int:
     """Each artifact by each recipe; all of them or, when one fails, none."""
     _refuse_contradictions(given)
-    from quantize.quantize import plan_quantization, quantize_artifact
+    from quantize.quantize import plan_quantization, quantize_all
 
     jobs = plan_quantization(given.artifacts, _recipes(given), given.out)
-    done: list[Path] = []
     try:
         with Display() as display:
             if given.auto:
                 jobs = _search(given, jobs, display)
             with display.stage("quantize", len(jobs)) as step:
-                for job in jobs:
-                    done.append(quantize_artifact(job.parent, job.recipe, job.out))
-                    step(job.out.name)
+                done = quantize_all(jobs, step)
     except BaseException:
-        for folder in done:
-            shutil.rmtree(folder)
+        for job in jobs:  # they did not exist before: plan_quantization has seen to it
+            shutil.rmtree(job.out, ignore_errors=True)
         raise
     for job in jobs:
         if job.recipe.search:

@@ -19,6 +19,7 @@ import onnx
 from onnx import helper
 
 from common.errors import UserError
+from export.manifest import POOLED
 from export.onnx_file import HEAD_PREFIX, OnnxModel, read_onnx, write_onnx
 from quantize.blocks import Codec, Float32
 from quantize.channels import FP32
@@ -73,12 +74,40 @@ def write_quantized(source: Path, target: Path, recipe: Recipe, donor: Path | No
     write_onnx(target, model.proto, _made(tensors), donor)
 
 
-def write_rounded(source: Path, target: Path, recipe: Recipe) -> None:
-    """Read the fp32 graph `source` and write it to `target` with its weights rounded, all else fp32."""
+def write_rounded(source: Path, recipe: Recipe, head: Path, trunk: Path | None = None) -> None:
+    """Read the fp32 graph `source` and write it with its weights rounded, all else fp32, in two parts.
+
+    `trunk` goes from the tokens to POOLED (None: it is not wanted), `head` from there to the embedding.
+    """
     model = read_onnx(source)
     rounded: dict[str, Callable[[], Tensors]] = {w.name: _rounder(w, recipe) for w in find_weights(model)}
-    kept = {name: _keeper(name, value) for name, value in model.weights.items()}
-    write_onnx(target, model.proto, _made({**kept, **rounded}))
+    made = {**{name: _keeper(name, value) for name, value in model.weights.items()}, **rounded}
+    nodes = list(model.proto.graph.node)
+    split = next(index for index, node in enumerate(nodes, 1) if POOLED in node.output)
+    pooled = helper.make_tensor_value_info(POOLED, onnx.TensorProto.FLOAT, ["batch", "hidden"])
+    graph = model.proto.graph
+    _write_part(head, model, made, Part(nodes[split:], [pooled], list(graph.output)))
+    if trunk is not None:
+        _write_part(trunk, model, made, Part(nodes[:split], list(graph.input), [pooled]))
+
+
+@dataclass(frozen=True)
+class Part:
+    """Some of a graph's nodes, with inputs and outputs of their own."""
+
+    nodes: list[onnx.NodeProto]
+    inputs: list[onnx.ValueInfoProto]
+    outputs: list[onnx.ValueInfoProto]
+
+
+def _write_part(path: Path, model: OnnxModel, made: dict[str, Callable[[], Tensors]], part: Part) -> None:
+    read = {name for node in part.nodes for name in node.input}
+    small = [tensor for tensor in model.proto.graph.initializer if tensor.name in read]
+    proto = onnx.ModelProto()
+    proto.CopyFrom(model.proto)
+    graph = helper.make_graph(part.nodes, model.proto.graph.name, part.inputs, part.outputs, small)
+    proto.graph.CopyFrom(graph)
+    write_onnx(path, proto, _made({name: make for name, make in made.items() if name in read}))
 
 
 def quantize_graph(model: OnnxModel, recipe: Recipe) -> dict[str, Callable[[], Tensors]]:

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import importlib
-import shutil
-import tempfile
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -15,12 +13,12 @@ from typing import Any
 from common.errors import UserError, missing_extra
 from common.files import refuse_existing
 from export.artifact import Artifact, open_artifact, write_manifest, writing_artifact
-from export.embedder import Embedder, Opening
-from export.golden import golden_parity
-from export.manifest import RoundingCost, profile_name
+from export.manifest import profile_name
+from export.onnx_file import trunk_file
 from quantize.listing import LISTERS, WeightShape, check_recipe, list_weights
 from quantize.recipe_file import RECIPE_NAME, RecipeFile, plain, write_recipe
 from quantize.recipes import Recipe, known_precisions
+from quantize.rounding import RoundingMeter, copy_rest
 from train.checkpoint import refuse_fp16
 
 
@@ -43,7 +41,7 @@ def plan_quantization(
     """
     jobs: list[QuantizeJob] = []
     for parent in parents:
-        source = open_fp32(parent)
+        source = open_fp32(parent, verify=False)  # hashes are checked when the work begins
         manifest = source.manifest
         for recipe in map(_as_recipe, recipes):
             _resolve(recipe, source)
@@ -57,9 +55,9 @@ def plan_quantization(
     return jobs
 
 
-def open_fp32(path: Path) -> Artifact:
+def open_fp32(path: Path, verify: bool = True) -> Artifact:
     """Open an artifact that may be quantised. Raises UserError when it is quantised already."""
-    artifact = open_artifact(path)
+    artifact = open_artifact(path, verify)
     if artifact.manifest.precision != "fp32":
         raise UserError(f"{path}: its precision is {artifact.manifest.precision}; only fp32 is quantised")
     return artifact
@@ -89,6 +87,37 @@ def _resolve(asked: RecipeFile, source: Artifact) -> tuple[Recipe, list[WeightSh
     return recipe, weights
 
 
+def quantize_all(jobs: Sequence[QuantizeJob], step: Callable[[str], None]) -> list[Path]:
+    """Do every job, each folder whole; the dimensions of one model share what they have in common.
+
+    `step` is called with each folder's name. When a job fails, the folders of those before it stay.
+    """
+    meter = RoundingMeter()
+    done: list[QuantizeJob] = []
+    for parent in dict.fromkeys(job.parent for job in jobs):
+        open_fp32(parent)  # hashes checked once for all precisions
+    for job in jobs:
+        _quantize(job, meter, _sibling(job, done))
+        done.append(job)
+        step(job.out.name)
+    return [job.out for job in done]
+
+
+def _sibling(job: QuantizeJob, done: Sequence[QuantizeJob]) -> Artifact | None:
+    """The result for another dimension of the same model by the same recipe, where only the head differs."""
+    for other in done:
+        if other.recipe == job.recipe and _trunk(other.parent) == _trunk(job.parent) != "":
+            return open_artifact(other.out, verify=False)
+    return None
+
+
+def _trunk(parent: Path) -> str:
+    """Hash of the weights that all dimensions of an ONNX model have in common; empty for other runtimes."""
+    artifact = open_artifact(parent, verify=False)
+    entry = artifact.manifest.files.get(trunk_file(artifact.model_path).name)
+    return entry.sha256 if entry else ""
+
+
 def quantize_artifact(parent: Path, asked: str | RecipeFile, out: Path) -> Path:
     """Quantise the fp32 artifact `parent` by a precision or recipe into folder `out`, which must not exist.
 
@@ -96,33 +125,47 @@ def quantize_artifact(parent: Path, asked: str | RecipeFile, out: Path) -> Path:
     recipe that is more than a precision lies in the folder as recipe.json too. Raises UserError for a parent
     that is not fp32, a precision unknown, or weights that cannot be quantised.
     """
-    source = open_fp32(parent)
-    runtime = source.manifest.runtime
-    chosen = _as_recipe(asked)
+    return quantize_all([QuantizeJob(parent, _as_recipe(asked), out)], lambda name: None)[0]
+
+
+def _quantize(job: QuantizeJob, meter: RoundingMeter, sibling: Artifact | None) -> None:
+    """One job, its parent verified before; `sibling` is the result for another dimension by this recipe."""
+    source = open_fp32(job.parent, verify=False)
+    runtime, chosen = source.manifest.runtime, job.recipe
     recipe, weights = _resolve(chosen, source)
     precision = chosen.precision(runtime)
     rewrite = _rewriter(runtime)
-    with writing_artifact(out) as folder:
-        _copy_rest(source, folder)
-        rewrite.write_quantized(source.model_path, folder / source.model_name, recipe)
+    with writing_artifact(job.out) as folder:
+        copy_rest(source, folder)
+        _write(rewrite, source, folder, recipe, sibling)
         manifest = dataclasses.replace(
             source.manifest,
             name=profile_name(runtime, precision, source.manifest.dim),
             precision=precision,
             parent=source.manifest.name,
-            rounding=rounding_cost(source, recipe, out.parent),
+            rounding=meter.cost(source, recipe, rewrite, job.out.parent),
             recipe=chosen.record(runtime, recipe, weights),
             tools={**source.manifest.tools, **{tool: version(tool) for tool in REWRITERS[runtime][1]}},
         )
         if not chosen.is_plain:
             write_recipe(folder / RECIPE_NAME, chosen, manifest)
         write_manifest(folder, manifest)
-    return out
+
+
+def _write(
+    rewrite: Any, source: Artifact, folder: Path, recipe: Recipe, sibling: Artifact | None
+) -> None:
+    """Have a runtime's rewriter write the model; `sibling` is a result that shares all but the head."""
+    target = folder / source.model_name
+    if sibling is None:
+        rewrite.write_quantized(source.model_path, target, recipe)
+    else:
+        rewrite.write_quantized(source.model_path, target, recipe, sibling.model_path)
 
 
 def write_model(source: Artifact, recipe: Recipe, folder: Path) -> Artifact:
     """Quantise into `folder` what it takes to embed texts, without a manifest: for a look at a recipe."""
-    _copy_rest(source, folder)
+    copy_rest(source, folder)
     rewrite = _rewriter(source.manifest.runtime)
     rewrite.write_quantized(source.model_path, folder / source.model_name, recipe)
     return Artifact(folder, source.manifest)
@@ -134,12 +177,6 @@ REWRITERS = {
     "gguf": ("quantize.gguf_rewrite", ()),
 }
 """Module that rewrites the graphs of a runtime, and the packages that it writes with."""
-LONGEST_ROUNDED = {"gguf": 256}
-"""Tokens of the longest golden text of which the cost of rounding is taken, where a runtime has a limit.
-
-llama.cpp reserves a row of logits for every token, 2 GB for 2048 tokens and 262,144 rows, on top of the fp32
-weights.
-"""
 
 
 def _rewriter(runtime: str) -> Any:
@@ -147,25 +184,3 @@ def _rewriter(runtime: str) -> Any:
         return importlib.import_module(REWRITERS[runtime][0])
     except ImportError as error:
         raise missing_extra("quantize", error.name or "onnx") from None
-
-
-def _copy_rest(source: Artifact, folder: Path) -> None:
-    """Everything but the graph and its weights."""
-    for name in source.manifest.files:
-        if not name.startswith(source.model_name):
-            shutil.copyfile(source.path / name, folder / name)
-
-
-def rounding_cost(source: Artifact, recipe: Recipe, scratch_parent: Path) -> RoundingCost:
-    """Golden cosine of the fp32 graph with rounded weights: the part that no kernel can win back.
-
-    The graph lies for a moment in a temporary folder under `scratch_parent`; it is as large as the fp32 one.
-    """
-    with tempfile.TemporaryDirectory(prefix=".rounded.", dir=scratch_parent) as scratch:
-        folder = Path(scratch)
-        _copy_rest(source, folder)
-        rewrite = _rewriter(source.manifest.runtime)
-        rewrite.write_rounded(source.model_path, folder / source.model_name, recipe)
-        embedder = Embedder(Artifact(folder, source.manifest), Opening(use_weight_cache=False))
-        parity = golden_parity(embedder, LONGEST_ROUNDED.get(source.manifest.runtime))
-    return RoundingCost(parity.cosine_mean, parity.cosine_min)

@@ -154,7 +154,7 @@ def test_a_scale_that_is_not_bfloat16_would_be_cut_by_the_kernel(tmp_path: Path)
     [
         ("litert", "q8_0", "int8"),
         ("litert", "int8", "int8"),
-        ("onnx", "int8", "q8_0"),
+        ("gguf", "int8", "q8_0"),
         ("onnx", "q4_0", "q4_0"),
     ],
 )
