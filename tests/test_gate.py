@@ -122,6 +122,60 @@ def test_a_dimension_of_its_own_overrides_the_default_limit() -> None:
 
 
 @pytest.mark.parametrize(
+    ("limits", "limit"),
+    [
+        ({"q4_0": {"128": 0.1, "default": 0.2}, "default": {"128": 0.3}}, "0.1"),
+        ({"q4_0": {"64": 0.1, "default": 0.2}, "default": {"128": 0.3}}, "0.2"),
+        ({"q4_0": {"64": 0.1}, "default": {"128": 0.3, "default": 0.4}}, "0.3"),
+        ({"int8": {"128": 0.1}, "default": {"64": 0.3, "default": 0.4}}, "0.4"),
+    ],
+)
+def test_a_limit_is_looked_up_by_precision_before_any_and_by_dimension_before_any(
+    limits: dict[str, dict[str, float]], limit: str
+) -> None:
+    gates = Gates("pocketvec.gates/1", ndcg_drop_same_dim=limits)
+    (reason,) = apply_gates(report_with(ndcg_drop_same_dim=0.9), gates).profiles[0].reasons
+    assert reason == f"ndcg_drop_same_dim 0.9 is above {limit} (q4_0, 128d)"
+
+
+@pytest.mark.parametrize("precision", ["auto", "custom"])
+def test_the_default_limits_judge_labels_that_they_do_not_name(precision: str) -> None:
+    gates = read_gates(DEFAULT_GATES)
+    onnx = dataclasses.replace(PROFILE, name="onnx-own-128d", precision=precision)
+    litert = dataclasses.replace(LITERT, precision=precision)
+    comparison = dataclasses.replace(COMPARISON, onnx=onnx.name)
+    both = dataclasses.replace(report_with(), profiles=[onnx, litert], comparisons=[comparison])
+    assert apply_gates(both, gates).verdict == "pass"
+    bad = {"golden_cosine_min": 0.5, "ndcg_drop_same_dim": 0.9, "ndcg_drop_full_dim": 0.9}
+    profiles = [onnx, dataclasses.replace(litert, **bad)]  # type: ignore[arg-type]
+    comparison = dataclasses.replace(comparison, top10_overlap=0.1)
+    failing = dataclasses.replace(both, profiles=profiles, comparisons=[comparison])
+    reasons = apply_gates(failing, gates).profiles[1].reasons
+    assert [reason.split()[0] for reason in reasons] == [*bad, "runtime_agreement.top10_overlap"]
+    assert not [reason for reason in reasons if "no default" in reason]
+
+
+def test_litert_int8_is_held_against_onnx_int8_and_not_q8_0_where_both_are_there() -> None:
+    onnx = [
+        dataclasses.replace(PROFILE, name=f"onnx-{one}-128d", precision=one, golden_cosine_mean=1.0)
+        for one in ("q8_0", "int8")
+    ]
+    litert = dataclasses.replace(LITERT, precision="int8")
+    comparison = dataclasses.replace(COMPARISON, onnx="onnx-int8-128d", top10_overlap=0.5)
+    gates = Gates("pocketvec.gates/1", runtime_agreement={"int8": AgreementLimits(0.9, 0.1)})
+    for profiles, reason in (
+        ([*onnx, litert], "runtime_agreement.top10_overlap 0.5 is below 0.9 (int8 against onnx-int8-128d)"),
+        (
+            [onnx[0], litert],
+            "runtime_agreement.top10_overlap not measured, but its limit is 0.9 (int8 against",
+        ),
+    ):
+        both = dataclasses.replace(report_with(), profiles=profiles, comparisons=[comparison])
+        first, *_ = apply_gates(both, gates).profiles[-1].reasons
+        assert first.startswith(reason)
+
+
+@pytest.mark.parametrize(
     ("gates", "metric"),
     [
         (
