@@ -229,11 +229,12 @@ def _legend(axes: Axes, series: dict[str, tuple[str, str]], shapes: dict[str, st
 
     entries = [(name, colour, SWATCH if shapes else own) for name, (colour, own) in series.items()]
     entries += [(runtime, MUTED, marker) for runtime, marker in shapes.items()]
+    handles = [
+        Line2D([], [], linestyle="", color=colour, marker=marker, label=name)
+        for name, colour, marker in entries
+    ]
     axes.figure.legend(
-        handles=[
-            Line2D([], [], linestyle="", color=colour, marker=marker, label=name)
-            for name, colour, marker in entries
-        ],
+        handles=_by_row(handles, LEGEND_COLUMNS),
         loc="outside upper left",
         ncols=min(len(entries), LEGEND_COLUMNS),
         frameon=False,
@@ -241,6 +242,11 @@ def _legend(axes: Axes, series: dict[str, tuple[str, str]], shapes: dict[str, st
         columnspacing=1.2,
         borderaxespad=0.2,
     )
+
+
+def _by_row(handles: list[Any], columns: int) -> list[Any]:
+    """Handles in an order that reads by row where Matplotlib fills the legend by column."""
+    return [handle for column in range(columns) for handle in handles[column::columns]]
 
 
 def _svg(figure: Figure, prefix: str, label: str) -> str:

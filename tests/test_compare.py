@@ -150,7 +150,7 @@ def test_both_runtimes_rank_the_small_set_alike_in_fp32(
     assert one.top10_overlap >= 0.99
     assert one.ndcg_relative <= 0.001
     assert one.ram_ratio is not None
-    assert one.ram_ratio < 1.2
+    assert one.ram_ratio < 1.5
     assert {"onnxruntime", "ai-edge-litert"} <= set(report.context.versions)
     assert "weight cache" in report.context.cache
     assert report.profiles[0].cache_states == {}

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 from report_samples import (
     HOSTILE,
     Page,
@@ -113,6 +115,20 @@ def test_eight_precisions_in_three_runtimes_have_a_colour_each_that_the_page_def
     for index in range(len(precisions)):
         assert f"var(--series-{index})" in size
         assert page.count(f"--series-{index}: #") == 2, "one for light and one for dark pages"
+
+
+def test_the_legend_reads_by_row_precisions_first() -> None:
+    precisions = ["fp32", "q8_0", "int8", "q4_0", "mixed", "auto"]
+    onnx = [profile(f"a profile in {one}", precision=one) for one in precisions]
+    size = render_html(report(*onnx, cached())).split("<svg")[1]
+    labels = [*precisions, "onnxruntime", "litert"]
+    places = {}
+    for label in labels:
+        found = re.search(rf'<text [^>]*x="([\d.]+)" y="([\d.]+)"[^>]*>{label}</text>', size)
+        assert found, label
+        places[label] = (round(float(found[2])), float(found[1]))
+    assert sorted(labels, key=places.__getitem__) == labels
+    assert len({row for row, _ in places.values()}) == 2
 
 
 def test_twenty_four_profiles_fit_the_terminal() -> None:
