@@ -7,6 +7,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from bench.compare import LITERT
 from bench.report import BYTES_PER_MB, CACHE_STATES, WARM_CACHE, Comparison, Profile, Report
 
 DASH = "—"
@@ -15,9 +16,10 @@ TEXT_METRICS = ("verdict", "runtime", "precision", "golden_ids_equal", "onnx")
 AGREEMENT = "runtime_agreement."
 NO_REFERENCE = "No reference was scored on this data, so the NDCG lost is not known."
 LITERT_LATENCY = "; LiteRT pads a text to the next length that the file has a signature for"
+CACHE_TITLE = "Weight cache: without, first use, warm"
 CACHE_NOTE = (
     "None: opened without a cache file, weights packed in memory. Build: first use, the file is being made. "
-    "Warm: the file is there, as in the tables of all profiles."
+    "Warm: the file is there, as in the tables of all profiles. A profile without a row has no such file."
 )
 
 
@@ -101,7 +103,7 @@ def cost_columns(report: Report) -> tuple[Column, ...]:
 
 
 def cache_columns(report: Report) -> tuple[Column, ...]:
-    """Each cost in every state of LiteRT's weight cache, side by side, and the file's size."""
+    """Each cost in every state of the weight cache, side by side, and the file's size."""
     costs = [("Load ms", "load_ms"), ("First text ms", "first_ms")]
     for longest in text_lengths(report, measured=True)[-1:]:
         costs.append((f"p50 ms, {longest} tokens", f"latency_ms.{longest}.p50"))
@@ -202,7 +204,7 @@ def context_facts(report: Report) -> list[tuple[str, str]]:
             "Latency",
             f"batch 1, {_span(one.runs for one in timed)} timed runs per length after "
             f"{_span(one.warm_up for one in timed)} to warm up"
-            + (LITERT_LATENCY if cached_profiles(report) else ""),
+            + (LITERT_LATENCY if any(one.runtime == LITERT for one in report.profiles) else ""),
         ),
         (
             "Memory",

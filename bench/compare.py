@@ -13,20 +13,26 @@ if TYPE_CHECKING:
     from bench.quality import Quality
 
 ONNX, LITERT = "onnx", "litert"
-COUNTERPARTS = {"fp32": "fp32", "q8_0": "int8", "q4_0": "q4_0", "mixed": "mixed"}
-"""LiteRT's precision by ONNX's: LiteRT has no 8-bit blocks, so int8 per channel answers to Q8_0."""
+COUNTERPARTS = {"int8": ("int8", "q8_0")}
+"""ONNX's precisions that answer to one of LiteRT's, the nearest first; any other answers to its own name.
+
+LiteRT has no 8-bit blocks, so its int8 stands beside ONNX's Q8_0 where there is no int8 of ONNX.
+"""
 DIGITS = 6
 
 
 def counterparts(profiles: Sequence[Profile]) -> list[tuple[Profile, Profile]]:
-    """(ONNX, LiteRT) profiles of one dimension and counterpart precisions, in the order of the former."""
-    litert = {(one.precision, one.dim): one for one in profiles if one.runtime == LITERT}
-    wanted = [
-        (one, litert.get((COUNTERPARTS.get(one.precision, ""), one.dim)))
-        for one in profiles
-        if one.runtime == ONNX
-    ]
-    return [(onnx, other) for onnx, other in wanted if other is not None]
+    """(ONNX, LiteRT) profiles of one dimension and counterpart precisions, in the order of the latter.
+
+    Each LiteRT profile has one counterpart at most.
+    """
+    onnx = {(one.precision, one.dim): one for one in profiles if one.runtime == ONNX}
+    pairs = []
+    for litert in (one for one in profiles if one.runtime == LITERT):
+        names = COUNTERPARTS.get(litert.precision, (litert.precision,))
+        nearest = [onnx[name, litert.dim] for name in names if (name, litert.dim) in onnx]
+        pairs += [(one, litert) for one in nearest[:1]]
+    return pairs
 
 
 def compare_runtimes(profiles: Sequence[Profile], quality: Mapping[str, Quality]) -> list[Comparison]:

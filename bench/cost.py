@@ -1,4 +1,4 @@
-"""What one artifact costs to load and run: figures of fresh processes, for LiteRT one per cache state."""
+"""What one artifact costs to load and run: figures of fresh processes, one per state of its weight cache."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ class Cost:
 
 @contextmanager
 def weight_cache() -> Iterator[Path]:
-    """An empty folder for LiteRT's weight cache, so that no earlier use of the user's own is measured."""
+    """An empty folder for weight caches, so that no earlier use of the user's own is measured."""
     with tempfile.TemporaryDirectory(prefix="pocketvec.", ignore_cleanup_errors=True) as folder:
         yield Path(folder)
 
@@ -61,11 +61,13 @@ def measure_cost(folder: Path, plan: Plan) -> Cost:
 
 
 def measure_cache_states(folder: Path, plan: Plan, cache: Path) -> dict[str, CacheState]:
-    """A LiteRT artifact without a weight cache, at first use and warm, each in a fresh process.
+    """An artifact without its weight cache, at first use and warm, each in a fresh process.
 
-    `cache` is an empty folder, which then holds the file. What only shows the cache's worth is timed briefly.
+    `cache` is an empty folder, which then holds the file. What only shows the cache's worth is timed briefly,
+    at the longest length alone; memory is that of all lengths in every state.
     """
-    brief = dataclasses.replace(plan, runs=MIN_RUNS, max_warm_up=BRIEF_WARM_UP, cache=None)
+    longest = [max(plan.lengths)]
+    brief = dataclasses.replace(plan, timed=longest, runs=MIN_RUNS, max_warm_up=BRIEF_WARM_UP, cache=None)
     plans = {
         NO_CACHE: brief,
         BUILD_CACHE: dataclasses.replace(brief, cache=cache),
@@ -83,6 +85,8 @@ def run_probe(folder: Path, plan: Plan) -> dict[str, Any]:
     command = [sys.executable, "-P", "-m", "bench.probe", str(folder)]  # -P: not from the user's folder
     command += ["--lengths", ",".join(map(str, plan.lengths)), "--runs", str(plan.runs)]
     command += ["--threads", str(plan.threads), "--max-warm-up", str(plan.max_warm_up)]
+    if plan.timed is not None:
+        command += ["--timed", ",".join(map(str, plan.timed))]
     if plan.cache is not None:
         command += ["--cache", str(plan.cache)]
     finished = subprocess.run(command, capture_output=True, text=True, check=False)

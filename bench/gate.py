@@ -161,8 +161,13 @@ def _golden(profile: Profile, gates: Gates) -> Iterator[str]:
 
 
 def _limit(table: dict[str, dict[str, float]], profile: Profile) -> float | None:
-    by_dim = table.get(profile.precision) or table.get(DEFAULT_KEY) or {}
-    return by_dim.get(str(profile.dim), by_dim.get(DEFAULT_KEY))
+    """The nearest of the limits that are set: by precision before any, by dimension before any."""
+    for precision in (profile.precision, DEFAULT_KEY):
+        by_dim = table.get(precision, {})
+        for dim in (str(profile.dim), DEFAULT_KEY):
+            if dim in by_dim:
+                return by_dim[dim]
+    return None
 
 
 def _above(name: str, value: float | None, limit: float | None, what: str) -> Iterator[str]:

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator, Sequence
 
 from bench.cells import (
     CACHE_NOTE,
+    CACHE_TITLE,
     COMPARED,
     FAIL_MARK,
     FRONT_MARK,
@@ -86,7 +87,7 @@ def _profile_table(report: Report, columns: Sequence[Column], front: Sequence[st
 
 
 def _runtimes(report: Report) -> Iterator[str]:
-    """The two sections of a report that holds LiteRT, each where there is something to say."""
+    """The comparison of the runtimes and the weight caches, each where there is something to say."""
     if report.comparisons:
         head = ["Profile", *map(_title, COMPARED)]
         rows = [[_escape(one.litert), *_texts(comparison_cells(report, one))] for one in report.comparisons]
@@ -94,7 +95,7 @@ def _runtimes(report: Report) -> Iterator[str]:
     if cached := cached_profiles(report):
         columns = cache_columns(report)
         rows = [[_escape(one.name), *_texts(profile_cells(one, columns))] for one in cached]
-        yield from ("## LiteRT weight cache: without, first use, warm", CACHE_NOTE)
+        yield from (f"## {CACHE_TITLE}", CACHE_NOTE)
         yield _table(["Profile", *map(_title, columns)], rows)
 
 

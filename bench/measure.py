@@ -18,7 +18,7 @@ from common.progress import Step
 from common.prompts import choose_query_prompt
 from common.retrieval import RetrievalSet
 from export.artifact import Artifact
-from export.embedder import Embedder, Opening
+from export.embedder import Embedder, Opening, has_weight_cache
 from export.golden import Parity, golden_parity
 from export.manifest import Manifest
 from export.session import usable_cores
@@ -27,9 +27,9 @@ DIGITS = 6
 TOOLS = ("onnxruntime", "numpy", "tokenizers", "ir-measures")
 PAGE_CACHE = "page cache warm: every file was read (and its hash checked) before measuring"
 WEIGHT_CACHE = (
-    "LiteRT keeps its packed weights in an XNNPACK weight cache file. Its main figures are warm: the file is "
-    "there and mapped. Two more fresh processes opened each profile without it (none: packed anew in memory) "
-    "and at first use (build: packed and written)"
+    "LiteRT profiles and quantised ONNX ones keep their packed weights in a weight cache file. Their main "
+    "figures are warm: the file is there and mapped. Two more fresh processes opened each of them without it "
+    f"(none: packed anew in memory) and at first use (build: packed and written), timed {MIN_RUNS} times"
 )
 
 
@@ -60,7 +60,7 @@ def measure_profile(
     plan = Plan(list(config.lengths), config.runs, config.threads)
     with weight_cache() as cache:
         states: dict[str, CacheState] = {}
-        if artifact.manifest.runtime == LITERT:
+        if has_weight_cache(artifact.manifest):
             states = measure_cache_states(artifact.path, plan, cache)
         cost = states[WARM_CACHE] if states else measure_cost(artifact.path, plan)
         embedder = Embedder(artifact, Opening(config.threads, cache))
@@ -159,6 +159,7 @@ def _context(artifacts: list[Artifact], data: RetrievalSet, config: BenchConfig)
     tools = (*TOOLS, "ai-edge-litert") if has_litert else TOOLS
     if any(artifact.manifest.runtime == "gguf" for artifact in artifacts):
         tools = (*tools, "xllamacpp")
+    has_cache = any(has_weight_cache(artifact.manifest) for artifact in artifacts)
     return Context(
         created=datetime.now(UTC).isoformat(timespec="seconds"),
         target=Target("host", _cpu(), usable_cores(), config.threads, platform.platform()),
@@ -171,7 +172,7 @@ def _context(artifacts: list[Artifact], data: RetrievalSet, config: BenchConfig)
             "queries": str(len(data.queries)),
         },
         query_prompt=choose_query_prompt(artifacts[0].manifest.prompts, config.prompt_name),
-        cache=f"{PAGE_CACHE}. {WEIGHT_CACHE}" if has_litert else PAGE_CACHE,
+        cache=f"{PAGE_CACHE}. {WEIGHT_CACHE}" if has_cache else PAGE_CACHE,
     )
 
 

@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
-from bench.compare import COUNTERPARTS
+from bench.compare import counterparts
 from bench.report import BYTES_PER_MB, Profile
 
 if TYPE_CHECKING:
@@ -23,8 +23,8 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 INK, MUTED, LINE, PAPER = "#111213", "#616263", "#d1d2d3", "#fefdfc"
-# Okabe and Ito's palette without its yellow, which white paper swallows.
-SERIES = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9")
+# Okabe and Ito's palette without its yellow, which white paper swallows, and two more.
+SERIES = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#6f4a8e", "#8c6d46")
 MARKERS = ("o", "s", "^", "D", "v", "P", "X")
 RUNTIME_MARKERS = ("o", "^", "D", "v", "P", "X")
 SWATCH = "s"
@@ -81,10 +81,11 @@ def latency_svg(profiles: Sequence[Profile], lengths: Sequence[str]) -> str:
 
 
 def _precision_labels(profiles: Sequence[Profile]) -> dict[str, str]:
-    """What the legend calls each precision: together with its counterpart where both are shown."""
+    """What the legend calls each precision: with its counterpart's where only that one stands beside it."""
     labels = {profile.precision: profile.precision for profile in profiles}
-    for onnx, litert in COUNTERPARTS.items():
-        if onnx != litert and onnx in labels and litert in labels:
+    pairs = {(onnx.precision, litert.precision) for onnx, litert in counterparts(profiles)}
+    for onnx, litert in sorted(pairs):
+        if onnx != litert and (litert, litert) not in pairs:
             labels[onnx] = labels[litert] = f"{onnx} / {litert}"
     return labels
 
@@ -106,7 +107,7 @@ def _point(profile: Profile) -> tuple[float, float]:
 
 
 def _series(names: Sequence[str]) -> dict[str, tuple[str, str]]:
-    """Colour and marker by name; the marker differs where six colours come round again."""
+    """Colour and marker by name; the marker differs where the colours come round again."""
     return {
         name: (SERIES[index % len(SERIES)], MARKERS[index % len(MARKERS)])
         for index, name in enumerate(dict.fromkeys(names))
@@ -228,11 +229,12 @@ def _legend(axes: Axes, series: dict[str, tuple[str, str]], shapes: dict[str, st
 
     entries = [(name, colour, SWATCH if shapes else own) for name, (colour, own) in series.items()]
     entries += [(runtime, MUTED, marker) for runtime, marker in shapes.items()]
+    handles = [
+        Line2D([], [], linestyle="", color=colour, marker=marker, label=name)
+        for name, colour, marker in entries
+    ]
     axes.figure.legend(
-        handles=[
-            Line2D([], [], linestyle="", color=colour, marker=marker, label=name)
-            for name, colour, marker in entries
-        ],
+        handles=_by_row(handles, LEGEND_COLUMNS),
         loc="outside upper left",
         ncols=min(len(entries), LEGEND_COLUMNS),
         frameon=False,
@@ -240,6 +242,11 @@ def _legend(axes: Axes, series: dict[str, tuple[str, str]], shapes: dict[str, st
         columnspacing=1.2,
         borderaxespad=0.2,
     )
+
+
+def _by_row(handles: list[Any], columns: int) -> list[Any]:
+    """Handles in an order that reads by row where Matplotlib fills the legend by column."""
+    return [handle for column in range(columns) for handle in handles[column::columns]]
 
 
 def _svg(figure: Figure, prefix: str, label: str) -> str:

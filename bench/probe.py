@@ -84,7 +84,8 @@ class Sampler(threading.Thread):
 class Plan:
     """Token lengths, timed runs and at most so many warm-up runs per length, threads.
 
-    cache: folder of LiteRT's weight cache, None for none.
+    cache: folder of the runtime's weight cache, None for none. timed: those of `lengths` that are timed and
+    not only run for their memory (None: all).
     """
 
     lengths: list[int]
@@ -92,6 +93,7 @@ class Plan:
     threads: int
     cache: Path | None = None
     max_warm_up: int = WARM_UP_MAX_RUNS
+    timed: list[int] | None = None
 
 
 def probe(folder: Path, plan: Plan) -> dict[str, object]:
@@ -116,7 +118,8 @@ def probe(folder: Path, plan: Plan) -> dict[str, object]:
             embedder.run(batch)
     run_peak = read_status()["VmHWM"]
     sampler.finish()
-    latency = {str(length): _time(partial(embedder.run, batch), plan) for length, batch in batches.items()}
+    timed = plan.lengths if plan.timed is None else plan.timed
+    latency = {str(length): _time(partial(embedder.run, batches[length]), plan) for length in timed}
     return {
         "load_ms": load_ms,
         "first_ms": first_ms,
@@ -189,18 +192,22 @@ def _time(run: Callable[[], object], plan: Plan) -> dict[str, object]:
     return {"warm_up": len(warm), "ms": [once() for _ in range(plan.runs)]}
 
 
+def _numbers(text: str) -> list[int]:
+    return [int(number) for number in text.split(",")]
+
+
 def main() -> int:
     """Parse arguments, measure, print JSON."""
     parser = argparse.ArgumentParser(prog="bench.probe", description=__doc__)
     parser.add_argument("artifact", type=Path)
-    parser.add_argument("--lengths", required=True)
+    parser.add_argument("--lengths", type=_numbers, required=True)
     parser.add_argument("--runs", type=int, required=True)
     parser.add_argument("--threads", type=int, required=True)
     parser.add_argument("--cache", type=Path, default=None)
     parser.add_argument("--max-warm-up", type=int, default=WARM_UP_MAX_RUNS)
+    parser.add_argument("--timed", type=_numbers, default=None)
     given = parser.parse_args()
-    lengths = [int(length) for length in given.lengths.split(",")]
-    plan = Plan(lengths, given.runs, given.threads, given.cache, given.max_warm_up)
+    plan = Plan(given.lengths, given.runs, given.threads, given.cache, given.max_warm_up, given.timed)
     sys.stdout.write(json.dumps(probe(given.artifact, plan)) + "\n")
     return 0
 

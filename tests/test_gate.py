@@ -5,75 +5,13 @@ import json
 from pathlib import Path
 
 import pytest
+from gate_samples import PROFILE, report_with
 
-from bench.gate import AgreementLimits, CosineLimits, Gates, RamLimits, apply_gates, read_gates
-from bench.report import (
-    CacheState,
-    Comparison,
-    Context,
-    Latency,
-    Memory,
-    Profile,
-    Report,
-    Target,
-    parse_report,
-    read_report,
-    write_report,
-)
+from bench.gate import CosineLimits, Gates, RamLimits, apply_gates, read_gates
+from bench.report import Latency, Memory, read_report, write_report
 from common.errors import UserError
 from pocketvec import DEFAULT_GATES
 from pocketvec.cli import main
-
-PROFILE = Profile(
-    name="onnx-q4_0-128d",
-    runtime="onnx",
-    precision="q4_0",
-    dim=128,
-    file_bytes=5_000_000,
-    ndcg_at_10=0.34,
-    recall_at_10=0.5,
-    mrr_at_10=0.3,
-    ndcg_drop_same_dim=0.01,
-    ndcg_drop_full_dim=0.05,
-    golden_cosine_mean=0.97,
-    golden_cosine_min=0.9,
-    golden_worst_text="worst of all",
-    golden_ids_equal=True,
-    rounding_cosine_mean=0.97,
-    rounding_cosine_min=0.9,
-    load_ms=50.0,
-    latency_ms={length: Latency(1.0, 2.0, 3.0, 50, 10) for length in ("16", "64", "256")},
-    ram_mb=Memory(30.0, 80.0, 90.0, 40.0, 30.0),
-)
-TARGET = Target("host", "a processor", 2, 2, "Linux")
-CONTEXT = Context("2026-01-01T00:00:00+00:00", TARGET, {}, {"name": "d"}, "query: ", "warm")
-
-
-LITERT = dataclasses.replace(
-    PROFILE,
-    name="litert-q4_0-128d",
-    runtime="litert",
-    first_ms=3.0,
-    cache_states={
-        state: CacheState(50.0, 3.0, PROFILE.latency_ms, PROFILE.ram_mb, 2_000_000)
-        for state in ("none", "build", "warm")
-    },
-)
-COMPARISON = Comparison(
-    PROFILE.name, LITERT.name, 128, 0.9, 0.34, 0.34, 0.0, 0.004, 0.95, "256", p50_ratio=0.5, ram_ratio=0.85
-)
-
-
-def both_runtimes(*comparisons: Comparison, precision: str = "q4_0") -> Report:
-    litert = dataclasses.replace(LITERT, precision=precision)
-    return dataclasses.replace(
-        report_with(), profiles=[report_with().profiles[0], litert], comparisons=list(comparisons)
-    )
-
-
-def report_with(**changes: object) -> Report:
-    profile = dataclasses.replace(PROFILE, **changes)  # type: ignore[arg-type]
-    return Report("pocketvec.report/1", CONTEXT, "ungated", None, [profile])
 
 
 def test_a_profile_within_every_default_limit_passes() -> None:
@@ -122,6 +60,23 @@ def test_a_dimension_of_its_own_overrides_the_default_limit() -> None:
 
 
 @pytest.mark.parametrize(
+    ("limits", "limit"),
+    [
+        ({"q4_0": {"128": 0.1, "default": 0.2}, "default": {"128": 0.3}}, "0.1"),
+        ({"q4_0": {"64": 0.1, "default": 0.2}, "default": {"128": 0.3}}, "0.2"),
+        ({"q4_0": {"64": 0.1}, "default": {"128": 0.3, "default": 0.4}}, "0.3"),
+        ({"int8": {"128": 0.1}, "default": {"64": 0.3, "default": 0.4}}, "0.4"),
+    ],
+)
+def test_a_limit_is_looked_up_by_precision_before_any_and_by_dimension_before_any(
+    limits: dict[str, dict[str, float]], limit: str
+) -> None:
+    gates = Gates("pocketvec.gates/1", ndcg_drop_same_dim=limits)
+    (reason,) = apply_gates(report_with(ndcg_drop_same_dim=0.9), gates).profiles[0].reasons
+    assert reason == f"ndcg_drop_same_dim 0.9 is above {limit} (q4_0, 128d)"
+
+
+@pytest.mark.parametrize(
     ("gates", "metric"),
     [
         (
@@ -142,75 +97,6 @@ def test_a_profile_that_a_table_of_limits_leaves_out_fails(gates: Gates, metric:
     report = apply_gates(report_with(), gates)
     assert report.verdict == "fail"
     assert report.profiles[0].reasons[0].startswith(metric)
-
-
-def test_runtimes_that_agree_pass_the_default_limits() -> None:
-    assert apply_gates(both_runtimes(COMPARISON), read_gates(DEFAULT_GATES)).verdict == "pass"
-
-
-@pytest.mark.parametrize(
-    ("changes", "reason"),
-    [
-        (
-            {"top10_overlap": 0.7},
-            "runtime_agreement.top10_overlap 0.7 is below 0.8 (q4_0 against onnx-q4_0-128d)",
-        ),
-        ({"top10_overlap": float("nan")}, "runtime_agreement.top10_overlap nan is below 0.8"),
-        ({"ndcg_relative": 0.3}, "runtime_agreement.ndcg_relative 0.3 is above"),
-        ({"ndcg_relative": float("nan")}, "runtime_agreement.ndcg_relative nan is above"),
-    ],
-)
-def test_runtimes_that_disagree_fail_the_litert_profile_and_the_report(
-    changes: dict[str, float], reason: str
-) -> None:
-    comparison = dataclasses.replace(COMPARISON, **changes)  # type: ignore[arg-type]
-    report = apply_gates(both_runtimes(comparison), read_gates(DEFAULT_GATES))
-    onnx, litert = report.profiles
-    assert (report.verdict, onnx.verdict, litert.verdict) == ("fail", "pass", "fail")
-    (found,) = litert.reasons
-    assert found.startswith(reason)
-
-
-@pytest.mark.parametrize(("apart", "verdict"), [(0.0149, "pass"), (0.0151, "fail")])
-def test_a_distance_fails_only_beyond_what_its_standard_errors_explain(apart: float, verdict: str) -> None:
-    """The default limit is 0.005 and two standard errors, here 0.01."""
-    comparison = dataclasses.replace(COMPARISON, ndcg_relative=apart, ndcg_error=0.005)
-    assert apply_gates(both_runtimes(comparison), read_gates(DEFAULT_GATES)).verdict == verdict
-
-
-def test_counterparts_that_were_not_compared_fail() -> None:
-    report = apply_gates(both_runtimes(), read_gates(DEFAULT_GATES))
-    reasons = report.profiles[1].reasons
-    assert [reason.partition(",")[0] for reason in reasons] == [
-        "runtime_agreement.top10_overlap not measured",
-        "runtime_agreement.ndcg_relative not measured",
-    ]
-
-
-def test_a_pair_that_the_agreement_table_leaves_out_fails_and_default_takes_it_in() -> None:
-    limits = AgreementLimits(0.5, 0.5)
-    bare = Gates("pocketvec.gates/1", runtime_agreement={"fp32": limits})
-    report = apply_gates(both_runtimes(COMPARISON), bare)
-    assert report.profiles[1].reasons == [
-        "runtime_agreement has limits, but none for q4_0 and no default",
-    ]
-    gates = Gates("pocketvec.gates/1", runtime_agreement={"default": limits})
-    assert apply_gates(both_runtimes(COMPARISON), gates).verdict == "pass"
-
-
-def test_profiles_without_a_counterpart_need_no_comparison() -> None:
-    gates = Gates("pocketvec.gates/1", runtime_agreement={"default": AgreementLimits(1.0, 0.0)})
-    assert apply_gates(report_with(), gates).verdict == "pass"
-    assert apply_gates(both_runtimes(precision="fp32"), gates).verdict == "pass"
-
-
-@pytest.mark.parametrize("precision", ["fp32", "int8", "q4_0", "mixed"])
-def test_the_default_limits_name_every_precision_of_litert(precision: str) -> None:
-    gates = read_gates(DEFAULT_GATES)
-    for table in (gates.golden_cosine, gates.ndcg_drop_same_dim, gates.ndcg_drop_full_dim):
-        assert precision in table
-    assert precision in gates.runtime_agreement
-    assert gates.runtime_agreement[precision].top10_overlap >= 0.8
 
 
 def test_an_empty_report_is_refused() -> None:
@@ -260,41 +146,3 @@ def test_a_report_survives_writing_and_reading(tmp_path: Path) -> None:
     required = {"name", "runtime", "precision", "dim", "file_bytes", "ndcg_at_10", "ndcg_drop_same_dim"}
     required |= {"ndcg_drop_full_dim", "golden_cosine_min", "latency_ms", "ram_mb", "verdict", "reasons"}
     assert required <= set(json.loads((tmp_path / "report.json").read_text())["profiles"][0])
-
-
-def test_a_report_of_both_runtimes_survives_writing_and_reading(tmp_path: Path) -> None:
-    write_report(tmp_path / "report.json", both_runtimes(COMPARISON))
-    assert read_report(tmp_path / "report.json") == both_runtimes(COMPARISON)
-
-
-def test_a_report_from_before_litert_still_reads() -> None:
-    raw = dataclasses.asdict(report_with())
-    del raw["comparisons"], raw["profiles"][0]["cache_states"], raw["profiles"][0]["first_ms"]
-    assert parse_report(raw, "old") == report_with()
-
-
-@pytest.mark.parametrize(
-    ("where", "key", "value", "message"),
-    [
-        ("state", "cold", {}, "unknown field 'cold'"),
-        ("state", "cache_bytes", 1.5, "cache_bytes: expected int"),
-        ("state", "latency_ms", {"long": dataclasses.asdict(Latency(1, 1, 1, 1, 1))}, "'long' is neither"),
-        (
-            "states",
-            "cold",
-            dataclasses.asdict(LITERT.cache_states["none"]),
-            "cache state 'cold' is none of none",
-        ),
-        ("comparison", "litert", "litert-q4_0-64d", "'litert-q4_0-64d' is compared, but"),
-        ("comparison", "p50_length", "long", "'long' is neither"),
-        ("comparison", "winner", "onnx", "unknown field 'winner'"),
-    ],
-)
-def test_what_a_report_says_of_litert_is_read_strictly(
-    where: str, key: str, value: object, message: str
-) -> None:
-    raw = dataclasses.asdict(both_runtimes(COMPARISON))
-    states = raw["profiles"][1]["cache_states"]
-    {"state": states["none"], "states": states, "comparison": raw["comparisons"][0]}[where][key] = value
-    with pytest.raises(UserError, match=message):
-        parse_report(raw, "report.json")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 from report_samples import (
     HOSTILE,
     Page,
@@ -21,7 +23,7 @@ from bench.render import render_html, render_text
 def test_the_comparison_and_the_weight_cache_have_a_table_in_every_view() -> None:
     both = both_runtimes()
     markdown, html, text = render_markdown(both), render_html(both), render_text(both)
-    for title in ("Runtimes compared", "LiteRT weight cache: without, first use, warm"):
+    for title in ("Runtimes compared", "Weight cache: without, first use, warm"):
         assert f"## {title}\n" in markdown
         assert title in [found for _, found in Page(html).found("h2")]
     for shown in ("0.9375", "0.0039", "0.0055", "0.52", "0.84", "100.0", "101.0", "102.0", "170.0", "216.0"):
@@ -46,6 +48,19 @@ def test_the_weight_cache_table_puts_each_cost_of_the_three_states_side_by_side(
     for cost, values in expected.items():
         assert tuple(shown.pop(f"{cost}: {state}") for state in ("None", "Build", "Warm")) == values
     assert shown == {"Cache: MB": "2.1"}
+
+
+def test_weight_caches_of_both_runtimes_share_a_table_that_names_neither() -> None:
+    onnx, bare = cached("onnx-q4_0-256d", runtime="onnx"), profile("onnx-fp32-256d", runtime="onnx")
+    markdown = render_markdown(report(bare, onnx, cached()))
+    rows = [row[0].strip() for row in markdown_tables(markdown)[2][2:]]
+    assert rows == ["onnx-q4_0-256d", "litert-q4_0-256d"]
+    assert "pads a text" in markdown
+    alone = report(bare, onnx)
+    for text in (render_markdown(alone), render_html(alone), render_text(alone)):
+        assert "eight cache" in text
+        for absent in ("LiteRT", "XNNPACK"):
+            assert absent not in text
 
 
 def test_a_report_without_litert_has_neither_table() -> None:
@@ -82,9 +97,38 @@ def test_plots_tell_precisions_by_colour_and_runtimes_by_marker() -> None:
     assert ">q8_0 / int8<" in size
     assert "--series-0" in size
     assert "--series-1" not in size
+    eights = report(*both.profiles, profile("c", runtime="onnx", precision="int8"))
+    size = render_html(eights).split("<svg")[1]
+    for label in ("q8_0", "int8"):
+        assert f">{label}<" in size
+    assert "--series-1" in size
     alone = render_html(report(profile("a", runtime="onnx"), profile("b", runtime="onnx", precision="int8")))
     assert ">onnx<" not in alone.split("<svg")[1]
     assert ">int8<" in alone.split("<svg")[1]
+
+
+def test_eight_precisions_in_three_runtimes_have_a_colour_each_that_the_page_defines() -> None:
+    precisions = ("fp32", "q8_0", "int8", "q4_0", "mixed", "auto", "custom", "mine")
+    profiles = [profile(one, precision=one, runtime="onnx") for one in precisions]
+    page = render_html(report(*profiles, profile("g", runtime="gguf"), cached()))
+    _, size, _ = page.split("<svg")
+    for index in range(len(precisions)):
+        assert f"var(--series-{index})" in size
+        assert page.count(f"--series-{index}: #") == 2, "one for light and one for dark pages"
+
+
+def test_the_legend_reads_by_row_precisions_first() -> None:
+    precisions = ["fp32", "q8_0", "int8", "q4_0", "mixed", "auto"]
+    onnx = [profile(f"a profile in {one}", precision=one) for one in precisions]
+    size = render_html(report(*onnx, cached())).split("<svg")[1]
+    labels = [*precisions, "onnxruntime", "litert"]
+    places = {}
+    for label in labels:
+        found = re.search(rf'<text [^>]*x="([\d.]+)" y="([\d.]+)"[^>]*>{label}</text>', size)
+        assert found, label
+        places[label] = (round(float(found[2])), float(found[1]))
+    assert sorted(labels, key=places.__getitem__) == labels
+    assert len({row for row, _ in places.values()}) == 2
 
 
 def test_twenty_four_profiles_fit_the_terminal() -> None:

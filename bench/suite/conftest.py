@@ -38,6 +38,6 @@ def lengths(artifact: Path) -> list[int]:
 
 @pytest.fixture(scope="session")
 def cache_folder() -> Iterator[Path]:
-    """LiteRT's weight cache for this session: built when a profile is first opened, then warm."""
+    """The weight caches of this session: built when a profile is first opened, then warm."""
     with weight_cache() as folder:
         yield folder

@@ -12,7 +12,7 @@ from export.session import usable_cores
 
 def test_latency(benchmark: BenchmarkFixture, artifact: Path, length: int, cache_folder: Path) -> None:
     opening = Opening(usable_cores(), cache_folder)
-    Embedder.open(artifact, opening)  # so that the one below finds LiteRT's weight cache warm
+    Embedder.open(artifact, opening)  # so that the one below finds its weight cache warm
     embedder = Embedder.open(artifact, opening, verify=False)
     batch = token_batch(embedder, length)
     manifest = embedder.manifest
