@@ -104,21 +104,22 @@ class OnnxSession:
             raise UserError(f"{self._model}: onnxruntime cannot open it ({error})") from None
 
     def _open_cached(self, cache: WeightCache) -> onnxruntime.InferenceSession:
-        """Map the finished cache; at first use, build it before."""
-        graph, tables = split_tables(self._model.read_bytes())
-        if not cache.is_valid():
-            try:
-                self._build(graph, cache.prepare())
-            except BaseException:
-                cache.discard()
-                raise
-            hand_back_heap()
-            cache.seal()
-        ort = load_onnxruntime()
-        options = self._options()
-        options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL  # it was optimised
+        """Map the finished cache, which was optimised already; at first use, build it before."""
+        graph, tables = split_tables(self._model.read_bytes(), str(self._model))
         self._tables = {table.rows_name: TableFile(table, self._model.parent) for table in tables}
-        return self._open(str(cache.prepare()), options)
+        options = self._options()
+        options.graph_optimization_level = load_onnxruntime().GraphOptimizationLevel.ORT_DISABLE_ALL
+        target = cache.prepare()
+        try:
+            if target != cache.file:
+                self._build(graph, target)
+                hand_back_heap()
+            session = self._open(str(target), options)  # before others can see it, or replace it
+        except BaseException:
+            cache.discard()
+            raise
+        cache.seal()
+        return session
 
     def _build(self, graph: bytes, target: Path) -> None:
         """Optimise and pack, and write the result to `target` and its data file."""
