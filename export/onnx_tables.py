@@ -14,7 +14,7 @@ from __future__ import annotations
 import math
 import os
 import weakref
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -38,6 +38,7 @@ TOKEN_IDS = "input_ids"  # noqa: S105
 
 Fields = list[tuple[int, Any, bytes]]
 """(number, value, the field as it stands in the file)."""
+Entries = dict[str, str]
 
 
 @dataclass(frozen=True)
@@ -93,20 +94,54 @@ def split_tables(model: bytes, place: str = "the graph") -> tuple[bytes, list[Ta
     A graph without such a table comes back as it was. Raises UserError for bytes that are not ONNX; `place`
     is what they are called in it.
     """
-    parts: list[bytes] = []
-    tables: list[Table] | None = None
+    tables: list[Table] = []
+
+    def split(graph: bytes) -> bytes:
+        without, found = _split_graph(graph)
+        tables.extend(found)
+        return without
+
+    return _edit_graph(model, split, place), tables
+
+
+def edit_external(model: bytes, edit: Callable[[Entries], Entries], place: str = "the graph") -> bytes:
+    """The graph with what `edit` makes of the external data entries (text by key) of each constant.
+
+    Raises UserError for bytes that are not ONNX.
+    """
+
+    def change(number: int, value: Any, raw: bytes) -> bytes:
+        if number != GRAPH_INITIALIZER:
+            return raw
+        fields = list(_fields(value))
+        rest = [part for kind, _, part in fields if kind != TENSOR_EXTERNAL]
+        made = [_message(TENSOR_EXTERNAL, _entry(*item)) for item in edit(_external(fields)).items()]
+        return _message(GRAPH_INITIALIZER, b"".join([*rest, *made]))
+
+    return _edit_graph(model, lambda graph: b"".join(change(*field) for field in _fields(graph)), place)
+
+
+def _edit_graph(model: bytes, edit: Callable[[bytes], bytes], place: str) -> bytes:
     try:
-        for number, value, raw in _fields(model):
-            if number == MODEL_GRAPH:
-                graph, tables = _split_graph(value)
-                parts.append(_message(MODEL_GRAPH, graph))
-            else:
-                parts.append(raw)
-        if tables is None:
+        fields = list(_fields(model))
+        if not any(number == MODEL_GRAPH for number, _, _ in fields):
             raise _NotOnnxError("it has no graph")
+        return b"".join(
+            _message(MODEL_GRAPH, edit(value)) if number == MODEL_GRAPH else raw
+            for number, value, raw in fields
+        )
     except _NotOnnxError as error:
         raise UserError(f"{place}: not an ONNX file ({error})") from None
-    return b"".join(parts), tables
+
+
+def _external(tensor: Fields) -> Entries:
+    """Where a constant lies, by key; nothing for one that lies in the graph."""
+    entries = [list(_fields(value)) for number, value, _ in tensor if number == TENSOR_EXTERNAL]
+    return {_text(entry, ENTRY_KEY): _text(entry, ENTRY_VALUE) for entry in entries}
+
+
+def _entry(key: str, value: str) -> bytes:
+    return _message(ENTRY_KEY, key.encode()) + _message(ENTRY_VALUE, value.encode())
 
 
 def _split_graph(graph: bytes) -> tuple[bytes, list[Table]]:
@@ -151,8 +186,7 @@ def _table(tensor: bytes, lookups: dict[str, str]) -> Table | None:
     One of a type that DTYPES lacks stays in the graph.
     """
     fields = list(_fields(tensor))
-    entries = [list(_fields(value)) for number, value, _ in fields if number == TENSOR_EXTERNAL]
-    place = {_text(entry, ENTRY_KEY): _text(entry, ENTRY_VALUE) for entry in entries}
+    place = _external(fields)
     name = _text(fields, TENSOR_NAME)
     data_type = next((value for number, value, _ in fields if number == TENSOR_TYPE), None)
     if "location" not in place or name not in lookups or data_type not in DTYPES:

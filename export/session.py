@@ -20,6 +20,7 @@ from common.offline import silence_telemetry
 from export.artifact import Artifact
 from export.manifest import OUTPUT
 from export.onnx_tables import TableFile, split_tables
+from export.packed_alignment import align_packed
 from export.resident import hand_back_code, hand_back_heap
 from export.tokenizer import TokenBatch
 from export.weight_cache import DATA_SUFFIX, WeightCache
@@ -134,6 +135,7 @@ class OnnxSession:
         for key, value in entries.items():
             options.add_session_config_entry(f"session.{key}", value)
         self._open(graph, options)
+        align_packed(target, target.with_name(f"{target.name}{DATA_SUFFIX}"))
 
 
 def _let_go_of_code() -> None:
