@@ -144,7 +144,7 @@ def two_tables(tmp_path: Path) -> Path:
         name: helper.make_tensor_value_info(name, TensorProto.INT64, ["batch", 4])
         for name in ("input_ids", "attention_mask")
     }
-    shape = ["batch", 4, 64]
+    shape: list[str | int | None] = ["batch", 4, 64]
     model = graph.model(inputs, [helper.make_tensor_value_info("y", TensorProto.FLOAT, shape)])
     write_onnx(tmp_path / "plain.onnx", model.proto, model.weights.items())
     write_quantized(tmp_path / "plain.onnx", tmp_path / "m.onnx", RECIPES["onnx"]["q8_0"])
