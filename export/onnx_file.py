@@ -7,11 +7,12 @@ their own, so that the profiles of one model, which differ in nothing else, can 
 
 from __future__ import annotations
 
+import math
 import shutil
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, BinaryIO
+from typing import TYPE_CHECKING, Any, BinaryIO, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -77,7 +78,9 @@ def read_onnx(path: Path) -> OnnxModel:
     try:
         proto = onnx.load(str(path), load_external_data=False)
     except DecodeError:
-        raise UserError(f"{path}: not an ONNX file") from None
+        proto = onnx.ModelProto()
+    if not proto.HasField("graph"):  # an empty file is a protobuf too
+        raise UserError(f"{path}: not an ONNX file")
     weights, small = {}, []
     for tensor in proto.graph.initializer:
         if tensor.data_location == onnx.TensorProto.EXTERNAL:
@@ -105,7 +108,8 @@ def write_onnx(
     if donor is not None:
         shutil.copyfile(trunk_file(donor), trunk_file(path))
         written.graph.initializer.extend(_trunk_entries(donor))
-    with trunk_file(path).open("ab") as trunk, head_file(path).open("wb") as head:
+    mode: Literal["ab", "wb"] = "ab" if donor else "wb"
+    with trunk_file(path).open(mode) as trunk, head_file(path).open("wb") as head:
         for name, value in tensors:
             is_head = name.startswith(HEAD_PREFIX)
             entry = _append(head if is_head else trunk, name, value)
@@ -154,11 +158,12 @@ def _map(path: Path, tensor: onnx.TensorProto) -> Array:
     import onnx
 
     place = {item.key: item.value for item in tensor.external_data}
-    location = place.get("location", "")
-    file = path.with_name(location or "?")
+    location, offset = place.get("location", ""), place.get("offset", "0")
+    file = path.parent / location
     dtype = onnx.helper.tensor_dtype_to_np_dtype(tensor.data_type)
-    start, size = int(place.get("offset", 0)), int(np.prod(tensor.dims)) * dtype.itemsize
-    if Path(location).name != location or not file.is_file() or start + size > file.stat().st_size:
+    size = math.prod(tensor.dims) * dtype.itemsize
+    is_near = Path(location).name == location and offset.isdecimal() and file.is_file()
+    if not is_near or (start := int(offset)) + size > file.stat().st_size:
         raise UserError(f"{path}: tensor '{tensor.name}' lies in '{location}', which does not hold it")
     mapped = np.memmap(file, dtype=np.uint8, mode="r", offset=start, shape=(size,))
     return mapped.view(np.ndarray).view(dtype).reshape(tuple(tensor.dims))

@@ -11,9 +11,10 @@ Source of the field numbers: onnx.proto (ModelProto, GraphProto, NodeProto, Tens
 
 from __future__ import annotations
 
+import math
 import os
 import weakref
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -29,12 +30,15 @@ NODE_INPUT, NODE_OUTPUT, NODE_OPERATOR = 1, 2, 4
 TENSOR_DIMS, TENSOR_TYPE, TENSOR_NAME, TENSOR_EXTERNAL = 1, 2, 8, 13
 ENTRY_KEY, ENTRY_VALUE = 1, 2
 VARINT, FIXED64, BYTES, FIXED32 = 0, 1, 2, 5
+MAX_VARINT = 10
+"""Bytes of the longest number."""
 DTYPES = {1: np.float32, 2: np.uint8, 3: np.int8, 10: np.float16}
 """numpy types by TensorProto.DataType, of those that tables have."""
 TOKEN_IDS = "input_ids"  # noqa: S105
 
 Fields = list[tuple[int, Any, bytes]]
 """(number, value, the field as it stands in the file)."""
+Entries = dict[str, str]
 
 
 @dataclass(frozen=True)
@@ -64,12 +68,14 @@ class TableFile:
         """Raises UserError when the file in `folder` does not hold the table."""
         self._table = table
         self._dtype = np.dtype(DTYPES[table.data_type])
-        self._row_bytes = self._dtype.itemsize * int(np.prod(table.shape[1:]))
+        self._row_bytes = self._dtype.itemsize * math.prod(table.shape[1:])
         path = folder / table.location
-        self._file = os.open(path, os.O_RDONLY)
-        weakref.finalize(self, os.close, self._file)
+        if Path(table.location).name != table.location or not path.is_file():
+            raise UserError(f"{folder}: the token table lies in '{table.location}', which is no file there")
         if path.stat().st_size < table.offset + table.shape[0] * self._row_bytes:
             raise UserError(f"{path}: too short for the token table")
+        self._file = os.open(path, os.O_RDONLY)
+        weakref.finalize(self, os.close, self._file)
 
     def rows(self, ids: Iterable[int]) -> npt.NDArray[Any]:
         """The rows of these ids, in order. Every id lies in the table."""
@@ -78,20 +84,64 @@ class TableFile:
         return np.frombuffer(read, self._dtype).reshape(-1, *self._table.shape[1:])
 
 
-def split_tables(model: bytes) -> tuple[bytes, list[Table]]:
+class _NotOnnxError(ValueError):
+    """Bytes that protobuf's wire format, or ONNX's messages in it, cannot have; says what."""
+
+
+def split_tables(model: bytes, place: str = "the graph") -> tuple[bytes, list[Table]]:
     """The graph with the rows of its token tables as inputs, and what the tables are.
 
-    A graph without such a table comes back as it was. Raises UserError for bytes that are not ONNX.
+    A graph without such a table comes back as it was. Raises UserError for bytes that are not ONNX; `place`
+    is what they are called in it.
     """
-    parts: list[bytes] = []
     tables: list[Table] = []
-    for number, value, raw in _fields(model):
-        if number == MODEL_GRAPH:
-            graph, tables = _split_graph(value)
-            parts.append(_message(MODEL_GRAPH, graph))
-        else:
-            parts.append(raw)
-    return b"".join(parts), tables
+
+    def split(graph: bytes) -> bytes:
+        without, found = _split_graph(graph)
+        tables.extend(found)
+        return without
+
+    return _edit_graph(model, split, place), tables
+
+
+def edit_external(model: bytes, edit: Callable[[Entries], Entries], place: str = "the graph") -> bytes:
+    """The graph with what `edit` makes of the external data entries (text by key) of each constant.
+
+    Raises UserError for bytes that are not ONNX.
+    """
+
+    def change(number: int, value: Any, raw: bytes) -> bytes:
+        if number != GRAPH_INITIALIZER:
+            return raw
+        fields = list(_fields(value))
+        rest = [part for kind, _, part in fields if kind != TENSOR_EXTERNAL]
+        made = [_message(TENSOR_EXTERNAL, _entry(*item)) for item in edit(_external(fields)).items()]
+        return _message(GRAPH_INITIALIZER, b"".join([*rest, *made]))
+
+    return _edit_graph(model, lambda graph: b"".join(change(*field) for field in _fields(graph)), place)
+
+
+def _edit_graph(model: bytes, edit: Callable[[bytes], bytes], place: str) -> bytes:
+    try:
+        fields = list(_fields(model))
+        if not any(number == MODEL_GRAPH for number, _, _ in fields):
+            raise _NotOnnxError("it has no graph")
+        return b"".join(
+            _message(MODEL_GRAPH, edit(value)) if number == MODEL_GRAPH else raw
+            for number, value, raw in fields
+        )
+    except _NotOnnxError as error:
+        raise UserError(f"{place}: not an ONNX file ({error})") from None
+
+
+def _external(tensor: Fields) -> Entries:
+    """Where a constant lies, by key; nothing for one that lies in the graph."""
+    entries = [list(_fields(value)) for number, value, _ in tensor if number == TENSOR_EXTERNAL]
+    return {_text(entry, ENTRY_KEY): _text(entry, ENTRY_VALUE) for entry in entries}
+
+
+def _entry(key: str, value: str) -> bytes:
+    return _message(ENTRY_KEY, key.encode()) + _message(ENTRY_VALUE, value.encode())
 
 
 def _split_graph(graph: bytes) -> tuple[bytes, list[Table]]:
@@ -101,7 +151,7 @@ def _split_graph(graph: bytes) -> tuple[bytes, list[Table]]:
     lookups = {
         node.inputs[0]: node.outputs[0]
         for node in nodes
-        if node.operator == "Gather" and node.inputs[1] in flat
+        if node.operator == "Gather" and flat & {*node.inputs[1:2]}
     }
     kept, tables = [], []
     for number, value, raw in fields:
@@ -124,21 +174,28 @@ def _node(node: bytes) -> Node:
     texts: dict[int, list[str]] = {NODE_INPUT: [], NODE_OUTPUT: [], NODE_OPERATOR: []}
     for number, value, _ in _fields(node):
         if number in texts:
-            texts[number].append(value.decode())
+            texts[number].append(_utf8(value))
+    if not (texts[NODE_OPERATOR] and texts[NODE_OUTPUT]):
+        raise _NotOnnxError("a node without operator or output")
     return Node(texts[NODE_OPERATOR][0], texts[NODE_INPUT], texts[NODE_OUTPUT])
 
 
 def _table(tensor: bytes, lookups: dict[str, str]) -> Table | None:
-    """A constant in a data file that is looked up by token, else None. `lookups`: results by constant."""
+    """A constant in a data file that is looked up by token, else None. `lookups`: results by constant.
+
+    One of a type that DTYPES lacks stays in the graph.
+    """
     fields = list(_fields(tensor))
-    entries = [list(_fields(value)) for number, value, _ in fields if number == TENSOR_EXTERNAL]
-    place = {_text(entry, ENTRY_KEY): _text(entry, ENTRY_VALUE) for entry in entries}
+    place = _external(fields)
     name = _text(fields, TENSOR_NAME)
-    if "location" not in place or name not in lookups:
+    data_type = next((value for number, value, _ in fields if number == TENSOR_TYPE), None)
+    if "location" not in place or name not in lookups or data_type not in DTYPES:
         return None
     shape = tuple(size for number, value, _ in fields if number == TENSOR_DIMS for size in _sizes(value))
-    data_type = next(value for number, value, _ in fields if number == TENSOR_TYPE)
-    return Table(lookups[name], data_type, shape, place["location"], int(place["offset"]))
+    offset = place.get("offset", "0")
+    if not (shape and offset.isdecimal()):
+        raise _NotOnnxError(f"a table of shape {list(shape)} at '{offset}'")
+    return Table(lookups[name], data_type, shape, place["location"], int(offset))
 
 
 def _sizes(value: int | bytes) -> list[int]:
@@ -153,7 +210,14 @@ def _sizes(value: int | bytes) -> list[int]:
 
 
 def _text(fields: Fields, wanted: int) -> str:
-    return next((value.decode() for number, value, _ in fields if number == wanted), "")
+    return next((_utf8(value) for number, value, _ in fields if number == wanted), "")
+
+
+def _utf8(value: Any) -> str:
+    try:
+        return bytes.decode(value)
+    except (TypeError, UnicodeDecodeError):  # TypeError: a number
+        raise _NotOnnxError("a name that is no text") from None
 
 
 def _input(table: Table) -> bytes:
@@ -165,6 +229,8 @@ def _input(table: Table) -> bytes:
 
 
 def _fields(message: bytes) -> Iterator[tuple[int, Any, bytes]]:
+    if not isinstance(message, bytes):
+        raise _NotOnnxError("a number in place of a message")
     position = 0
     while position < len(message):
         start = position
@@ -180,18 +246,20 @@ def _fields(message: bytes) -> Iterator[tuple[int, Any, bytes]]:
             size = 8 if kind == FIXED64 else 4
             value, position = message[position : position + size], position + size
         else:
-            raise UserError(f"the graph has a field of wire type {kind}: not an ONNX file")
+            raise _NotOnnxError(f"a field of wire type {kind}")
+        if position > len(message) or number == 0:
+            raise _NotOnnxError("it is cut or damaged")
         yield number, value, message[start:position]
 
 
 def _varint(message: bytes, position: int) -> tuple[int, int]:
     value = shift = 0
-    while True:
-        byte = message[position]
+    for byte in message[position : position + MAX_VARINT]:
         value |= (byte & 0x7F) << shift
         position, shift = position + 1, shift + 7
         if byte < 0x80:
             return value, position
+    raise _NotOnnxError("it is cut or damaged")
 
 
 def _encode(value: int) -> bytes:

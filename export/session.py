@@ -19,6 +19,7 @@ from common.errors import UserError
 from common.offline import silence_telemetry
 from export.manifest import OUTPUT
 from export.onnx_tables import TableFile, split_tables
+from export.packed_alignment import align_packed
 from export.resident import hand_back_code, hand_back_heap
 from export.tokenizer import TokenBatch
 from export.weight_cache import DATA_SUFFIX, WeightCache
@@ -108,21 +109,22 @@ class OnnxSession:
             raise UserError(f"{self._model}: onnxruntime cannot open it ({error})") from None
 
     def _open_cached(self, cache: WeightCache) -> onnxruntime.InferenceSession:
-        """Map the finished cache; at first use, build it before."""
-        graph, tables = split_tables(self._model.read_bytes())
-        if not cache.is_valid():
-            try:
-                self._build(graph, cache.prepare())
-            except BaseException:
-                cache.discard()
-                raise
-            hand_back_heap()
-            cache.seal()
-        ort = load_onnxruntime()
-        options = self._options()
-        options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL  # it was optimised
+        """Map the finished cache, which was optimised already; at first use, build it before."""
+        graph, tables = split_tables(self._model.read_bytes(), str(self._model))
         self._tables = {table.rows_name: TableFile(table, self._model.parent) for table in tables}
-        return self._open(str(cache.prepare()), options)
+        options = self._options()
+        options.graph_optimization_level = load_onnxruntime().GraphOptimizationLevel.ORT_DISABLE_ALL
+        target = cache.prepare()
+        try:
+            if target != cache.file:
+                self._build(graph, target)
+                hand_back_heap()
+            session = self._open(str(target), options)  # before others can see it, or replace it
+        except BaseException:
+            cache.discard()
+            raise
+        cache.seal()
+        return session
 
     def _build(self, graph: bytes, target: Path) -> None:
         """Optimise and pack, and write the result to `target` and its data file."""
@@ -137,6 +139,7 @@ class OnnxSession:
         for key, value in entries.items():
             options.add_session_config_entry(f"session.{key}", value)
         self._open(graph, options)
+        align_packed(target, target.with_name(f"{target.name}{DATA_SUFFIX}"))
 
 
 def _let_go_of_code() -> None:

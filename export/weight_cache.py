@@ -12,7 +12,10 @@ from __future__ import annotations
 import hashlib
 import os
 import platform
+import re
 import shutil
+import tempfile
+import time
 from contextlib import suppress
 from dataclasses import asdict, dataclass
 from importlib.metadata import version
@@ -27,6 +30,9 @@ PACKAGES = {"litert": "ai-edge-litert", "onnx": "onnxruntime"}
 DATA_SUFFIX = ".data"
 MAX_BYTES = 2_000_000_000
 """Caches of other models are dropped, the longest unused first, when a folder would hold more."""
+ABANDONED_AFTER_S = 3600
+"""A build takes seconds; what is left of one after this time belongs to a process that was killed."""
+WORKSHOP = re.compile(r"\.[0-9a-f]{24}\..+")
 CPU_INFO = Path("/proc/cpuinfo")
 
 
@@ -49,7 +55,7 @@ class WeightCache:
         name = hashlib.sha256(repr(self.key).encode()).hexdigest()[:24]
         self.file = folder / f"{name}{SUFFIXES[runtime]}"
         self.record = folder / f"{self.file.name}.json"
-        self._workshop = folder / f".{name}.{os.getpid()}"
+        self._workshop: Path | None = None
 
     def prepare(self) -> Path:
         """The file to hand to the runtime: the finished cache, or a new one that `seal` puts in its place.
@@ -66,7 +72,7 @@ class WeightCache:
                 file.unlink(missing_ok=True)
             self._make_room()
             self.discard()
-            self._workshop.mkdir()
+            self._workshop = Path(tempfile.mkdtemp(prefix=f".{self.file.stem}.", dir=self.folder))
         except OSError as error:
             raise self._unwritable(error) from None
         return self._workshop / self.file.name
@@ -83,39 +89,56 @@ class WeightCache:
             found = read_json(self.record)
         except UserError:
             return False
-        return bool(found == self._facts())
+        return bool(found == self._facts(_size(self.file)))
 
     def seal(self) -> None:
         """Put a cache that the runtime has just built in place and record it; else there is nothing to do."""
-        built = _parts(self._workshop / self.file.name)
-        for file in reversed(built):
-            file.replace(self.folder / file.name)
+        if self._workshop is None:
+            return
+        file = self._workshop / self.file.name
+        if file.is_file():
+            record = self._workshop / self.record.name
+            write_json(record, self._facts(_size(file)))
+            for part in (*reversed(_parts(file)), record):
+                part.replace(self.folder / part.name)
         self.discard()
-        if built:
-            write_json(self.record, self._facts())
 
     def discard(self) -> None:
         """Remove what an unfinished build has left."""
-        shutil.rmtree(self._workshop, ignore_errors=True)
+        if self._workshop:
+            shutil.rmtree(self._workshop, ignore_errors=True)
 
-    def _facts(self) -> dict[str, str | int]:
-        return {**asdict(self.key), "bytes": _size(self.file)}
+    def _facts(self, size: int) -> dict[str, str | int]:
+        return {**asdict(self.key), "bytes": size}
 
     def _make_room(self) -> None:
-        """Remove the longest unused caches until those left take at most MAX_BYTES."""
+        """Remove the longest unused caches until those left take at most MAX_BYTES, and abandoned builds."""
         total = 0
-        files = [file for suffix in SUFFIXES.values() for file in self.folder.glob(f"*{suffix}")]
-        for file in sorted(files, key=lambda one: one.stat().st_mtime, reverse=True):
+        for file in sorted(_caches(self.folder), key=_last_use, reverse=True):
             total += _size(file)
             if total > MAX_BYTES:
                 file.with_name(f"{file.name}.json").unlink(missing_ok=True)
                 for part in _parts(file):
-                    part.unlink()
+                    part.unlink(missing_ok=True)
+        for path in self.folder.iterdir():
+            if WORKSHOP.fullmatch(path.name) and time.time() - _last_use(path) > ABANDONED_AFTER_S:
+                shutil.rmtree(path, ignore_errors=True)
 
 
 def cache_bytes(folder: Path) -> int:
     """Bytes of all finished caches in a folder."""
-    return sum(_size(file) for suffix in SUFFIXES.values() for file in folder.glob(f"*{suffix}"))
+    return sum(map(_size, _caches(folder)))
+
+
+def _caches(folder: Path) -> list[Path]:
+    return [file for suffix in SUFFIXES.values() for file in folder.glob(f"*{suffix}")]
+
+
+def _last_use(path: Path) -> float:
+    """Time of the last change, in seconds; 0 for what another process has just removed."""
+    with suppress(FileNotFoundError):
+        return path.stat().st_mtime
+    return 0
 
 
 def _parts(file: Path) -> list[Path]:

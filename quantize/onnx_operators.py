@@ -166,9 +166,9 @@ class Operators:
         codes, scales = self._round(node.input[0], None if is_matrix else place.columns)
         one = self._constant("int8.one", np.array(1, np.float32))
         inputs = [codes, place.codes_name, one, place.scales_name, self._middle()]
-        last = result if is_matrix else f"{place.name}.int8_rows"
+        last = result if is_matrix else f"{result}.int8_rows"  # a weight may serve several products
         product = self._add(
-            "MatMulIntegerToFloat", inputs, last if is_free else f"{place.name}.int8_product", domain=DOMAIN
+            "MatMulIntegerToFloat", inputs, last if is_free else f"{result}.int8_product", domain=DOMAIN
         )
         if not is_free:
             self._add("Mul", [product, scales], last)

@@ -30,8 +30,8 @@ def build_bert(folder: Path, pooling: str, *, include_prompt: bool = True, dense
     backbone = folder.parent / f"{folder.name}-backbone"
     backbone.mkdir(parents=True)
     pieces = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *LETTERS, *(f"##{c}" for c in LETTERS), *WORDS]
-    (backbone / "vocab.txt").write_text("\n".join(pieces))
-    BertTokenizerFast(vocab_file=str(backbone / "vocab.txt"), model_max_length=128).save_pretrained(backbone)
+    vocabulary = {piece: index for index, piece in enumerate(pieces)}
+    BertTokenizerFast(vocab=vocabulary, model_max_length=128).save_pretrained(backbone)
     config = BertConfig(
         vocab_size=len(pieces),
         hidden_size=WIDTH,
