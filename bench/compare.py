@@ -13,8 +13,8 @@ if TYPE_CHECKING:
     from bench.quality import Quality
 
 ONNX, LITERT = "onnx", "litert"
-COUNTERPARTS = {"int8": ("int8", "q8_0")}
-"""ONNX's precisions that answer to one of LiteRT's, the nearest first; any other answers to its own name.
+COUNTERPARTS = {"fp32": ("fp32",), "int8": ("int8", "q8_0"), "mixed": ("mixed",), "q4_0": ("q4_0",)}
+"""ONNX's precisions that answer to one of LiteRT's, the nearest first. A recipe of one's own has none.
 
 LiteRT has no 8-bit blocks, so its int8 stands beside ONNX's Q8_0 where there is no int8 of ONNX.
 """
@@ -29,7 +29,7 @@ def counterparts(profiles: Sequence[Profile]) -> list[tuple[Profile, Profile]]:
     onnx = {(one.precision, one.dim): one for one in profiles if one.runtime == ONNX}
     pairs = []
     for litert in (one for one in profiles if one.runtime == LITERT):
-        names = COUNTERPARTS.get(litert.precision, (litert.precision,))
+        names = COUNTERPARTS.get(litert.precision, ())
         nearest = [onnx[name, litert.dim] for name in names if (name, litert.dim) in onnx]
         pairs += [(one, litert) for one in nearest[:1]]
     return pairs

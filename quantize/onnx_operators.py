@@ -72,7 +72,8 @@ class Place:
     @property
     def is_unfolded(self) -> bool:
         """Whether plain operators turn it to float32, which a runtime does once, when it opens the file."""
-        return self.name.startswith(HEAD_PREFIX) and self.codec.block is not None and self.codec.bits == 8
+        is_eight_bit = self.codec.block is not None and self.codec.bits == 8
+        return is_eight_bit and self.name.startswith(HEAD_PREFIX) and self.columns % BLOCK == 0
 
     def constants(self, blocks: Blocks) -> Iterator[tuple[str, npt.NDArray[Any]]]:
         """Codes and scales in the layout that the operators take, by name."""
@@ -139,8 +140,6 @@ class Operators:
 
     def _unfolded_product(self, place: Place) -> None:
         """The head at 8 bits, one row a text: MatMulNBits took 0.5 ms for it with float32 activations."""
-        if place.columns % BLOCK:
-            raise UserError(f"tensor '{place.name}': width {place.columns} is not a multiple of {BLOCK}")
         codes = self._add("Cast", [place.codes_name], f"{place.name}.codes", to=onnx.TensorProto.FLOAT)
         values = self._add("Mul", [codes, place.scales_name], f"{place.name}.values")
         matrix = self._add(

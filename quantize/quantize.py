@@ -152,9 +152,7 @@ def _quantize(job: QuantizeJob, meter: RoundingMeter, sibling: Artifact | None) 
         write_manifest(folder, manifest)
 
 
-def _write(
-    rewrite: Any, source: Artifact, folder: Path, recipe: Recipe, sibling: Artifact | None
-) -> None:
+def _write(rewrite: Any, source: Artifact, folder: Path, recipe: Recipe, sibling: Artifact | None) -> None:
     """Have a runtime's rewriter write the model; `sibling` is a result that shares all but the head."""
     target = folder / source.model_name
     if sibling is None:

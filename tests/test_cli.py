@@ -144,7 +144,7 @@ def test_a_full_disk_is_one_line_and_leaves_nothing(
     def full(*arguments: object, **options: object) -> None:
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), "model.onnx.data")
 
-    monkeypatch.setattr("onnx.save_model", full)
+    monkeypatch.setattr("export.onnx_file._append", full)
     parent = str(artifacts / "onnx-fp32-128d")
     line = refused(["quantize", parent, "--precision", "q4_0", "--out", str(tmp_path / "out")], capsys)
     assert line.endswith("model.onnx.data: no space left on device")

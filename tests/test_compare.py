@@ -68,10 +68,12 @@ def test_litert_int8_answers_to_onnx_int8_and_to_q8_0_only_where_there_is_none()
     ]
 
 
-def test_other_labels_pair_by_name_and_a_third_runtime_with_none() -> None:
-    onnx = [profile("onnx", one) for one in ("auto", "custom", "q4_0")]
-    others = [profile("litert", "auto"), profile("litert", "own"), profile("gguf", "q4_0")]
-    assert paired(*onnx, *others) == [("onnx-auto-128d", "litert-auto-128d")]
+def test_labels_of_ones_own_and_a_third_runtime_have_no_counterpart() -> None:
+    """Two recipes of one name need not be alike."""
+    runtimes = ("onnx", "litert", "gguf")
+    own = [profile(runtime=runtime, precision="auto") for runtime in runtimes]
+    known = [profile(runtime=runtime, precision="q4_0") for runtime in runtimes]
+    assert [tuple(one.runtime for one in pair) for pair in counterparts(own + known)] == [("onnx", "litert")]
 
 
 def test_the_overlap_is_the_mean_share_of_documents_that_both_find_in_any_order() -> None:

@@ -12,7 +12,6 @@ import pytest
 import torch
 from transformers import Gemma3TextConfig, Gemma3TextModel
 
-from export.artifact import open_artifact
 from export.gemma import is_supported
 from export.manifest import PROMPT_MASK
 from export.onnx_file import OnnxModel, read_onnx, write_onnx
@@ -234,7 +233,7 @@ def test_tokens_beyond_the_models_positions_are_an_error_and_no_vector(written: 
 def test_an_id_outside_the_table_is_an_error_of_the_graph_itself(artifacts: Path) -> None:
     """The embedder refuses it before (tests/test_quantize.py); a client of the bare graph has this."""
     for precision in ("fp32", "int8", "q4_0"):
-        session = OnnxSession(open_artifact(artifacts / f"onnx-{precision}-128d"))
+        session = OnnxSession(artifacts / f"onnx-{precision}-128d" / "model.onnx")
         rows = 16384
         for bad in (rows, rows + 5, -rows - 1):
             batch = TokenBatch(np.array([[2, bad, 1]]), np.ones((1, 3), np.int64))

@@ -11,7 +11,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 from sentencepiece import SentencePieceProcessor, sentencepiece_model_pb2
-from test_bert import LETTERS, WORDS, build_bert
+from test_bert import WORDS, build_bert
 from tiny_vocabulary import RUSSIAN, SIZE, TEXTS, build_two_scripts, scribbles
 from tokenizers import Tokenizer
 
@@ -171,11 +171,6 @@ def test_a_size_is_filled_first_by_use_then_in_the_order_of_learning(
 
 def test_a_trimmed_bert_keeps_vectors_and_knows_every_word_it_knew(tmp_path: Path) -> None:
     folder = build_bert(tmp_path / "bert", "mean")
-    content = json.loads((folder / "tokenizer.json").read_text())
-    letters = [*LETTERS, *(f"##{letter}" for letter in LETTERS)]
-    vocabulary = {name: id_ for id_, name in enumerate([*content["model"]["vocab"], *letters, *WORDS])}
-    content["model"]["vocab"] = vocabulary
-    (folder / "tokenizer.json").write_text(json.dumps(content))
     corpus = tmp_path / "corpus.txt"
     corpus.write_text("the salt of the pan")
     expected = np.asarray(open_source(str(folder)).model.encode(["the salt of the pan"]))
