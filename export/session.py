@@ -20,7 +20,7 @@ from common.offline import silence_telemetry
 from export.manifest import OUTPUT
 from export.onnx_tables import TableFile, split_tables
 from export.packed_alignment import align_packed
-from export.resident import hand_back_code, hand_back_heap
+from export.resident import hand_back, hand_back_code, hand_back_heap, mapped
 from export.tokenizer import TokenBatch
 from export.weight_cache import DATA_SUFFIX, WeightCache
 
@@ -120,6 +120,7 @@ class OnnxSession:
                 self._build(graph, target)
                 hand_back_heap()
             session = self._open(str(target), options)  # before others can see it, or replace it
+            hand_back(mapped(_data_file(target)))  # opening reads the scales, which are in the packed weights
         except BaseException:
             cache.discard()
             raise
@@ -132,18 +133,23 @@ class OnnxSession:
         options.optimized_model_filepath = str(target)
         entries = {
             "save_external_prepacked_constant_initializers": "1",
-            "optimized_model_external_initializers_file_name": f"{target.name}{DATA_SUFFIX}",
+            "optimized_model_external_initializers_file_name": _data_file(target).name,
             "optimized_model_external_initializers_min_size_in_bytes": PREPACKED_FROM_BYTES,
             "model_external_initializers_file_folder_path": str(self._model.parent),
         }
         for key, value in entries.items():
             options.add_session_config_entry(f"session.{key}", value)
         self._open(graph, options)
-        align_packed(target, target.with_name(f"{target.name}{DATA_SUFFIX}"))
+        align_packed(target, _data_file(target))
+
+
+def _data_file(graph: Path) -> Path:
+    return graph.with_name(f"{graph.name}{DATA_SUFFIX}")
 
 
 def _let_go_of_code() -> None:
-    """Optimising a graph runs 10 MB of the library's code that inference does not."""
+    """Opening a graph runs 10 MB of the library's code that inference does not, and frees what it parsed."""
+    hand_back_heap()
     hand_back_code(Path(load_onnxruntime().capi.onnxruntime_pybind11_state.__file__))
 
 

@@ -101,6 +101,7 @@ class Operators:
         self._graph = graph
         self._rounded: dict[str, tuple[str, str]] = {}
         self._constants: set[str] = set()
+        self._made: set[str] = set()
         self._token_middles = ""
 
     def read(self, place: Place) -> None:
@@ -170,13 +171,13 @@ class Operators:
             "MatMulIntegerToFloat", inputs, last if is_free else f"{result}.int8_product", domain=DOMAIN
         )
         if not is_free:
-            self._add("Mul", [product, scales], last)
+            self._add("Mul", [product, self._column(scales)], last)
         if not is_matrix:
             self._restore(node.input[0], last, place.rows, result)
         self._add_bias(place, result, bias)
 
     def _round(self, value: str, width: int | None) -> tuple[str, str]:
-        """Codes uint8 [rows, width] and scales [rows, 1] of activations; once for all that multiply them.
+        """Codes uint8 [rows, width] and scales [rows] of activations; once for all that multiply them.
 
         `width` is None for a matrix that has a row per token; any other shape is made a matrix first.
         """
@@ -193,9 +194,16 @@ class Operators:
             scales = self._add("Mul", [floored, step], f"{value}.scales")
             middles = self._middles(value, scales, shared=width is None)
             codes = self._add("QuantizeLinear", [rows, scales, middles], f"{value}.codes", axis=0)
-            column = self._add("Unsqueeze", [scales, axis], f"{value}.column")
-            self._rounded[value] = codes, column
+            self._rounded[value] = codes, scales
         return self._rounded[value]
+
+    def _column(self, scales: str) -> str:
+        """Scales [rows] as [rows, 1], to multiply rows by."""
+        name = f"{scales}.column"
+        if name not in self._made:
+            self._made.add(name)
+            self._add("Unsqueeze", [scales, self._sizes(1)], name)
+        return name
 
     def _middle(self) -> str:
         return self._constant("int8.middle", np.array(MIDDLE, np.uint8))
