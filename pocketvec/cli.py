@@ -100,7 +100,7 @@ def _add_run(subparsers: Subparsers) -> None:  # type: ignore[type-arg]
     parser.add_argument("--runs", type=Path, default=Path("runs"), help="where runs are kept")
     parser.add_argument("--runtimes", type=_words, default=DEFAULT_RUNTIMES, help=FORMATS)
     parser.add_argument(
-        "--precisions", type=_words, default=("q8_0", "q4_0"), help="quantised profiles besides fp32"
+        "--precisions", type=_words, default=("q8_0", "int8", "q4_0"), help="quantised profiles besides fp32"
     )
     _add_signatures(parser)
     _add_training(parser)
