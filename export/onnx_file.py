@@ -8,6 +8,7 @@ their own, so that the profiles of one model, which differ in nothing else, can 
 from __future__ import annotations
 
 import math
+import mmap
 import shutil
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -91,6 +92,15 @@ def read_onnx(path: Path) -> OnnxModel:
             small.append(tensor)
     _keep(proto, small)
     return OnnxModel(proto, weights)
+
+
+def release(value: Array) -> None:
+    """Hand the pages of a view of a mapped file back to the system; they are read again when needed."""
+    base: Any = value
+    while isinstance(base, np.ndarray):
+        base = base.base
+    if isinstance(base, mmap.mmap) and hasattr(base, "madvise"):
+        base.madvise(mmap.MADV_DONTNEED)
 
 
 def write_onnx(

@@ -20,7 +20,7 @@ from onnx import helper
 
 from common.errors import UserError
 from export.manifest import POOLED
-from export.onnx_file import HEAD_PREFIX, OnnxModel, read_onnx, write_onnx
+from export.onnx_file import HEAD_PREFIX, OnnxModel, read_onnx, release, write_onnx
 from quantize.blocks import Codec, Float32
 from quantize.channels import FP32
 from quantize.onnx_operators import DOMAIN, Operators, Place
@@ -71,7 +71,7 @@ def write_quantized(source: Path, target: Path, recipe: Recipe, donor: Path | No
     tensors = quantize_graph(model, recipe)
     if donor is not None:
         tensors = {name: make for name, make in tensors.items() if name.startswith(HEAD_PREFIX)}
-    write_onnx(target, model.proto, _made(tensors), donor)
+    write_onnx(target, model.proto, _made(tensors, model), donor)
 
 
 def write_rounded(source: Path, recipe: Recipe, head: Path, trunk: Path | None = None) -> None:
@@ -107,7 +107,8 @@ def _write_part(path: Path, model: OnnxModel, made: dict[str, Callable[[], Tenso
     proto.CopyFrom(model.proto)
     graph = helper.make_graph(part.nodes, model.proto.graph.name, part.inputs, part.outputs, small)
     proto.graph.CopyFrom(graph)
-    write_onnx(path, proto, _made({name: make for name, make in made.items() if name in read}))
+    wanted = {name: make for name, make in made.items() if name in read}
+    write_onnx(path, proto, _made(wanted, model))
 
 
 def quantize_graph(model: OnnxModel, recipe: Recipe) -> dict[str, Callable[[], Tensors]]:
@@ -145,9 +146,11 @@ def quantize_graph(model: OnnxModel, recipe: Recipe) -> dict[str, Callable[[], T
     return {**{name: _keeper(name, value) for name, value in left.items()}, **made}
 
 
-def _made(tensors: dict[str, Callable[[], Tensors]]) -> Tensors:
-    for make in tensors.values():
+def _made(tensors: dict[str, Callable[[], Tensors]], model: OnnxModel) -> Tensors:
+    """What the makers make, one after the other; pages of the source that were read are handed back."""
+    for name, make in tensors.items():
         yield from make()
+        release(model.weights[name])
 
 
 def _keeper(name: str, value: npt.NDArray[Any]) -> Callable[[], Tensors]:
