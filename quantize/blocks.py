@@ -33,7 +33,9 @@ class Blocks:
 
     def dequantize(self) -> Float32:
         """Values float32 [n_blocks, 32]: code times scale."""
-        return self.codes.astype(np.float32) * self.scales[:, None]
+        values = self.codes.astype(np.float32)
+        values *= self.scales[:, None]  # in place: of a large table one copy is enough
+        return values
 
 
 def encode_q8_0(blocks: Float32) -> Blocks:
