@@ -204,7 +204,7 @@ def _add_quantize(subparsers: Subparsers) -> None:  # type: ignore[type-arg]
         "--precision",
         type=_words,
         default=(),
-        help="q8_0 (int8 on LiteRT, which has no 8-bit blocks), q4_0, mixed, comma-separated "
+        help="q8_0 (int8 on LiteRT, which has no 8-bit blocks), int8, q4_0, mixed, comma-separated "
         "(default: q8_0,q4_0)",
     )
     parser.add_argument("--out", type=Path, default=None, help="parent folder (beside the artifact)")
