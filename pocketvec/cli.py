@@ -78,7 +78,7 @@ class _Help(argparse.HelpFormatter):
 
     def _get_help_string(self, action: argparse.Action) -> str:
         default = action.default
-        if default in (None, (), False, argparse.SUPPRESS):
+        if default in (None, (), [], False, argparse.SUPPRESS):
             return action.help or ""
         shown = ",".join(map(str, default)) if isinstance(default, tuple) else str(default)
         if shown.startswith(str(HERE)):
