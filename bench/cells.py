@@ -8,11 +8,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from bench.compare import LITERT
-from bench.report import BYTES_PER_MB, CACHE_STATES, WARM_CACHE, Comparison, Profile, Report
+from bench.report import CACHE_STATES, WARM_CACHE, Comparison, Profile, Report
 
 DASH = "—"
 FAIL_MARK, PASS_MARK, FRONT_MARK = "✗", "✓", "◆"
-TEXT_METRICS = ("verdict", "runtime", "precision", "golden_ids_equal", "onnx")
+TEXT_METRICS = ("verdict", "runtime", "precision", "golden.ids_equal", "onnx")
 AGREEMENT = "runtime_agreement."
 NO_REFERENCE = "No reference was scored on this data, so the NDCG lost is not known."
 LITERT_LATENCY = "; LiteRT pads a text to the next length that the file has a signature for"
@@ -52,22 +52,22 @@ QUALITY = (
     Column("Artifact", "Runtime", "runtime"),
     Column("Artifact", "Precision", "precision"),
     Column("Artifact", "Dim", "dim"),
-    Column("Artifact", "Size MB", "file_bytes", 1),
+    Column("Artifact", "Size MB", "file_mb", 1),
     Column("Retrieval", "NDCG@10", "ndcg_at_10", 4),
     Column("Retrieval", "Recall@10", "recall_at_10", 4),
     Column("Retrieval", "MRR@10", "mrr_at_10", 4),
-    Column("NDCG lost against fp32", "Same dim", "ndcg_drop_same_dim", 4),
-    Column("NDCG lost against fp32", "Full dim", "ndcg_drop_full_dim", 4),
-    Column("Golden cosine", "Mean", "golden_cosine_mean", 4),
-    Column("Golden cosine", "Min", "golden_cosine_min", 4),
-    Column("Golden cosine", "Same ids", "golden_ids_equal"),
+    Column("NDCG lost against fp32", "Same dim", "ndcg_drop_same_dim.value", 4),
+    Column("NDCG lost against fp32", "Full dim", "ndcg_drop_full_dim.value", 4),
+    Column("Golden cosine", "Mean", "golden.cosine_mean", 4),
+    Column("Golden cosine", "Min", "golden.cosine_min", 4),
+    Column("Golden cosine", "Same ids", "golden.ids_equal"),
     Column("Rounding cosine", "Mean", "rounding_cosine_mean", 4),
     Column("Rounding cosine", "Min", "rounding_cosine_min", 4),
 )
 MEMORY = (
     Column("Memory MB", "RAM over baseline", "ram_mb.peak_above_baseline", 1),
     Column("Memory MB", "Anonymous", "ram_mb.anonymous", 1),
-    Column("Memory MB", "File-backed", "ram_mb.file_backed", 1),
+    Column("Memory MB", "File-backed", "ram_mb.highest.file_backed", 1),
 )
 LOAD = (Column("Load", "ms", "load_ms", 1), Column("Load", "First text ms", "first_ms", 1))
 COMPARED = (
@@ -126,9 +126,7 @@ def cached_profiles(report: Report) -> list[Profile]:
 
 
 def metric_value(found: Any, metric: str) -> Any:
-    """What a profile or comparison holds under a metric's path, sizes in MB; None if nothing was measured."""
-    if metric == "file_bytes":
-        return found.file_bytes / BYTES_PER_MB
+    """What a profile or comparison holds under a metric's path; None if nothing was measured."""
     for part in metric.split("."):
         found = found.get(part) if isinstance(found, dict) else getattr(found, part, None)
     return found
@@ -138,9 +136,9 @@ def profile_cells(profile: Profile, columns: Sequence[Column]) -> list[Cell]:
     """The row of one profile. A reason whose metric has no column marks the verdict."""
     shown = {column.metric for column in columns}
     reasons: dict[str, list[str]] = {}
-    for reason in profile.reasons:
-        metric = reason.partition(" ")[0]
-        reasons.setdefault(metric if metric in shown else "verdict", []).append(reason)
+    for check in (check for check in profile.checks if check.blocks):
+        metric = next((one for one in (check.metric, f"{check.metric}.value") if one in shown), "verdict")
+        reasons.setdefault(metric, []).append(check.text)
     return _cells(profile, columns, reasons)
 
 
@@ -157,9 +155,8 @@ def comparison_cells(report: Report, comparison: Comparison) -> list[Cell]:
     """The row of one comparison; it fails where its LiteRT profile does for disagreeing."""
     reasons: dict[str, list[str]] = {}
     for profile in (one for one in report.profiles if one.name == comparison.litert):
-        for reason in (one for one in profile.reasons if one.startswith(AGREEMENT)):
-            metric = reason.removeprefix(AGREEMENT).partition(" ")[0]
-            reasons.setdefault(metric, []).append(reason)
+        for check in (one for one in profile.checks if one.blocks and one.metric.startswith(AGREEMENT)):
+            reasons.setdefault(check.metric.removeprefix(AGREEMENT), []).append(check.text)
     return _cells(comparison, COMPARED, reasons)
 
 
@@ -209,7 +206,7 @@ def context_facts(report: Report) -> list[tuple[str, str]]:
         (
             "Memory",
             "MB is 1,000,000 bytes. RAM over baseline is the higher of the load and run peaks "
-            f"less the baseline, {_span(one.ram_mb.baseline_rss for one in report.profiles)} MB: "
+            f"less the baseline, {_span(one.ram_mb.baseline for one in report.profiles)} MB: "
             "the interpreter with numpy, before the runtime is imported.",
         ),
     ]

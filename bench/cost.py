@@ -13,8 +13,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from bench.probe import WARM_UP_WINDOW, Plan
 from bench.report import (
     BUILD_CACHE,
@@ -22,13 +20,17 @@ from bench.report import (
     NO_CACHE,
     WARM_CACHE,
     CacheState,
+    Interval,
     Latency,
     Memory,
+    MemoryPoint,
 )
+from bench.statistics import quantile
 from common.errors import UserError
 from export.weight_cache import cache_bytes
 
 MIN_RUNS = 30
+MS_DIGITS = 4
 BRIEF_WARM_UP = 2 * WARM_UP_WINDOW
 
 
@@ -56,7 +58,7 @@ def measure_cost(folder: Path, plan: Plan) -> Cost:
         load_ms=round(raw["load_ms"], 2),
         first_ms=round(raw["first_ms"], 3),
         latency_ms={length: _percentiles(timed) for length, timed in raw["latency"].items()},
-        ram_mb=Memory(**{one: round(raw[one] / BYTES_PER_MB, 2) for one in Memory.__dataclass_fields__}),
+        ram_mb=_memory(raw, plan),
     )
 
 
@@ -100,5 +102,30 @@ def run_probe(folder: Path, plan: Plan) -> dict[str, Any]:
 
 
 def _percentiles(timed: dict[str, Any]) -> Latency:
-    p50, p90, p99 = (round(float(p), 3) for p in np.percentile(timed["ms"], (50, 90, 99)))
-    return Latency(p50, p90, p99, len(timed["ms"]), timed["warm_up"])
+    (p50, near50), (p90, near90), (p99, near99) = (
+        _quantile(timed["ms"], share) for share in (0.5, 0.9, 0.99)
+    )
+    ms = [round(one, MS_DIGITS) for one in timed["ms"]]
+    return Latency(p50, p90, p99, near50, near90, near99, timed["warm_up"], ms)
+
+
+def _quantile(ms: list[float], share: float) -> tuple[float, Interval]:
+    value, ends = quantile(ms, share)
+    return round(value, MS_DIGITS), [None if end is None else round(end, MS_DIGITS) for end in ends]
+
+
+def _memory(raw: dict[str, Any], plan: Plan) -> Memory:
+    mb = {name: round(raw[name] / BYTES_PER_MB, 2) for name in raw if isinstance(raw[name], int)}
+    peak = MemoryPoint(mb["anonymous"], mb["file_backed"], 0.0)
+    lengths = [str(length) for length in plan.lengths]
+    return Memory(
+        start=MemoryPoint(mb["baseline_rss"], 0.0, 0.0),
+        after_load=peak,
+        load_peak=peak,
+        load_high_water=mb["load_peak_rss"],
+        after_first=peak,
+        run_peak=dict.fromkeys(lengths, peak),
+        run_high_water=dict.fromkeys(lengths, mb["run_peak_rss"]),
+        anonymous_peak=mb["anonymous"],
+        rest=peak,
+    )

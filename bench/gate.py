@@ -1,179 +1,147 @@
 """The gate: limits from gates.toml against a report's measurements. It reads reports, never models.
 
-A metric that has a limit but was not measured fails, and so does a profile that a table of limits leaves
-out: a gate that cannot see must not wave through.
+Every limit becomes a check with an outcome. What has an interval passes when all of it is within the limit
+and fails when all of it is beyond; in between it is inconclusive, which blocks unless the gates say `warn`.
+A metric that has a limit but was not measured fails, and so does a profile that a table of limits leaves out:
+a gate that cannot see must not wave through.
 """
 
 from __future__ import annotations
 
 import dataclasses
-import tomllib
 from collections.abc import Iterator
-from dataclasses import dataclass, field
-from pathlib import Path
 
-from bench.compare import counterparts
-from bench.report import Comparison, Profile, Report
+from bench.agreement import agreement_checks
+from bench.checks import above, below, flag, not_applied, not_measured, uncovered, undecided_blocks, within
+from bench.drops import DROPS, drops_of
+from bench.limits import Budget, CosineLimits, Gates, check_names, for_profile, nearest
+from bench.report import DEVICE, FAIL, PASS, Check, Drop, Profile, Report
+from bench.statistics import CONFIDENCE, paired_ratio, queries_to_decide
 from common.errors import UserError
-from common.records import from_dict
-
-GATES_SCHEMA = "pocketvec.gates/1"
-DEFAULT_KEY = "default"
-PASS, FAIL = "pass", "fail"
 
 
-@dataclass(frozen=True)
-class RamLimits:
-    """MB: peak of the process above its baseline, and anonymous memory by itself."""
+def apply_gates(report: Report, gates: Gates, identity: dict[str, str] | None = None) -> Report:
+    """The same report with checks and verdicts. It passes when every profile does.
 
-    peak_above_baseline: float
-    anonymous: float
-
-
-@dataclass(frozen=True)
-class CosineLimits:
-    """Least cosine to the golden vectors: over all texts on average, and for the worst one."""
-
-    mean: float
-    min: float
-
-
-@dataclass(frozen=True)
-class AgreementLimits:
-    """A LiteRT profile and its ONNX counterpart: least overlap of the top 10, most relative NDCG@10 apart.
-
-    standard_errors: how many standard errors of the difference are allowed on top, since a few hundred
-    queries cannot tell two equally good roundings apart.
+    `identity` names the gates in the report. Raises UserError for a report without profiles and for gates
+    that name a profile it does not hold.
     """
-
-    top10_overlap: float
-    ndcg_relative: float
-    standard_errors: float = 0.0
-
-
-@dataclass(frozen=True)
-class Gates:
-    """gates.toml. Tables by precision and by dimension may hold a `default` entry.
-
-    latency_p90_ms: limit by token length. golden_cosine: by precision. ndcg_drop_same_dim,
-    ndcg_drop_full_dim: absolute NDCG@10 lost, by precision, then by dimension. runtime_agreement: by LiteRT's
-    precision, for reports that hold both runtimes.
-    """
-
-    schema: str
-    ram_mb: RamLimits | None = None
-    latency_p90_ms: dict[str, float] = field(default_factory=dict)
-    golden_cosine: dict[str, CosineLimits] = field(default_factory=dict)
-    ndcg_drop_same_dim: dict[str, dict[str, float]] = field(default_factory=dict)
-    ndcg_drop_full_dim: dict[str, dict[str, float]] = field(default_factory=dict)
-    runtime_agreement: dict[str, AgreementLimits] = field(default_factory=dict)
-
-
-def read_gates(path: Path) -> Gates:
-    """Parse a gates file strictly. Raises UserError with the place of what is wrong."""
-    try:
-        raw = tomllib.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise UserError(f"{path}: no such gates file") from None
-    except (UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-        raise UserError(f"{path}: not valid TOML ({error})") from None
-    if raw.get("schema") != GATES_SCHEMA:
-        raise UserError(f"{path}: schema '{raw.get('schema')}' is not '{GATES_SCHEMA}'")
-    gates = from_dict(Gates, raw, str(path))
-    if gates == Gates(GATES_SCHEMA):
-        raise UserError(f"{path}: it sets no limit, so every model would pass")
-    return gates
-
-
-def apply_gates(report: Report, gates: Gates) -> Report:
-    """The same report with verdicts and reasons. It passes when every profile does."""
     if not report.profiles:
         raise UserError("the report holds no profiles; there is nothing to gate")
+    check_names(gates, report)
     judged = []
     for profile in report.profiles:
-        reasons = [*failures(profile, gates), *disagreements(profile, report, gates)]
-        judged.append(dataclasses.replace(profile, verdict=FAIL if reasons else PASS, reasons=reasons))
+        checks = [*profile_checks(profile, report, gates), *agreement_checks(profile, report, gates)]
+        verdict = FAIL if any(check.blocks for check in checks) else PASS
+        judged.append(dataclasses.replace(profile, verdict=verdict, checks=checks))
     verdict = PASS if all(profile.verdict == PASS for profile in judged) else FAIL
-    return dataclasses.replace(report, verdict=verdict, profiles=judged)
+    return dataclasses.replace(report, verdict=verdict, profiles=judged, gates=identity or {})
 
 
-def failures(profile: Profile, gates: Gates) -> Iterator[str]:
-    """One reason per limit that a profile breaks, beginning with the metric's path."""
-    if not profile.golden_ids_equal:
-        yield "golden_ids_equal false: token ids differ from the checkpoint's tokenizer"
+def profile_checks(profile: Profile, report: Report, gates: Gates) -> Iterator[Check]:
+    """One check per limit that concerns a profile by itself."""
+    yield from _structure(profile)
     yield from _golden(profile, gates)
-    for name in ("ndcg_drop_same_dim", "ndcg_drop_full_dim"):
-        table: dict[str, dict[str, float]] = getattr(gates, name)
-        limit, what = _limit(table, profile), f"{profile.precision}, {profile.dim}d"
-        if table and limit is None:
-            yield f"{name} has limits, but none for {what} and no default"
-        yield from _above(name, getattr(profile, name), limit, what)
+    found = drops_of(profile, report.reference, gates.confidence)
+    for name in DROPS:
+        yield from _drop(name, found[name], profile, gates)
+    if gates.file_mb:
+        yield from _size(profile, gates)
     if gates.ram_mb:
         ram, peak = profile.ram_mb, profile.ram_mb.peak_above_baseline
-        yield from _above("ram_mb.peak_above_baseline", peak, gates.ram_mb.peak_above_baseline, "MB")
-        yield from _above("ram_mb.anonymous", ram.anonymous, gates.ram_mb.anonymous, "MB")
+        yield above("ram_mb.peak_above_baseline", peak, gates.ram_mb.peak_above_baseline, "MB")
+        yield above("ram_mb.anonymous", ram.anonymous, gates.ram_mb.anonymous, "MB")
+    on_device = report.context.target.kind == DEVICE
+    yield from _latency_ratio(profile, gates, on_device)
     for length, limit in gates.latency_p90_ms.items():
-        timed = profile.latency_ms.get(length)
-        yield from _above(f"latency_ms.{length}.p90", timed.p90 if timed else None, limit, "ms")
+        yield _latency(profile, length, limit, on_device)
 
 
-def disagreements(profile: Profile, report: Report, gates: Gates) -> Iterator[str]:
-    """One reason per limit that a LiteRT profile breaks beside its ONNX counterpart in the same report."""
-    table = gates.runtime_agreement
-    for onnx in (onnx for onnx, litert in counterparts(report.profiles) if litert is profile):
-        limits = table.get(profile.precision) or table.get(DEFAULT_KEY)
-        if limits:
-            pair = (onnx.name, profile.name)
-            found = next((one for one in report.comparisons if (one.onnx, one.litert) == pair), None)
-            yield from _disagreement(found, limits, f"{profile.precision} against {onnx.name}")
-        elif table:
-            yield f"runtime_agreement has limits, but none for {profile.precision} and no default"
+def _structure(profile: Profile) -> Iterator[Check]:
+    """Faults that no limit excuses."""
+    for fault in profile.faults:
+        yield flag(f"faults.{fault.name}", False, fault.evidence)
+    if not profile.faults:
+        yield flag("faults", True, "none was found")
 
 
-def _disagreement(found: Comparison | None, limits: AgreementLimits, what: str) -> Iterator[str]:
-    name, least = "runtime_agreement.top10_overlap", limits.top10_overlap
-    if found is None:
-        yield f"{name} not measured, but its limit is {least:g} ({what})"
-    elif not found.top10_overlap >= least:
-        yield f"{name} {found.top10_overlap:.4g} is below {least:g} ({what})"
-    apart, allowed = (found.ndcg_relative if found else None), limits.ndcg_relative
-    doubt = limits.standard_errors * (found.ndcg_error or 0) if found else 0
-    name = "runtime_agreement.ndcg_relative"
-    if apart is not None and doubt and not apart <= allowed + doubt:
-        yield f"{name} {apart:.4g} is above {allowed:g} by more than {doubt:.2g}, its uncertainty ({what})"
-    elif apart is None or not doubt:
-        yield from _above(name, apart, allowed, what)
-
-
-def _golden(profile: Profile, gates: Gates) -> Iterator[str]:
-    limits = gates.golden_cosine.get(profile.precision) or gates.golden_cosine.get(DEFAULT_KEY)
+def _golden(profile: Profile, gates: Gates) -> Iterator[Check]:
+    golden = profile.golden
+    same = "token ids differ from the checkpoint's tokenizer" if not golden.ids_equal else "token ids agree"
+    yield flag("golden.ids_equal", golden.ids_equal, same)
+    yield flag("golden.finite", golden.finite, "every vector is finite" if golden.finite else "not all are")
+    if gates.golden_norm_error is not None:
+        yield above("golden.norm_error", golden.norm_error, gates.golden_norm_error, "of a unit norm")
+    if not gates.golden_cosine:
+        return
+    limits: CosineLimits | None = for_profile(gates.golden_cosine, profile)
     if limits is None:
-        if gates.golden_cosine:
-            yield f"golden_cosine_min has limits, but none for {profile.precision} and no default"
+        yield uncovered("golden.cosine_min", "golden_cosine", profile.precision)
         return
-    for name, value, least in (
-        ("golden_cosine_mean", profile.golden_cosine_mean, limits.mean),
-        ("golden_cosine_min", profile.golden_cosine_min, limits.min),
-    ):
-        if not value >= least:
-            worst = f"; worst text {profile.golden_worst_text!r}" if name.endswith("min") else ""
-            yield f"{name} {value:.6f} is below {least:g} ({profile.precision}){worst}"
+    worst = f"; worst text {golden.worst[0].text!r}" if golden.worst else ""
+    yield below("golden.cosine_mean", golden.cosine_mean, limits.mean, profile.precision)
+    yield below("golden.cosine_min", golden.cosine_min, limits.min, profile.precision, worst)
 
 
-def _limit(table: dict[str, dict[str, float]], profile: Profile) -> float | None:
-    """The nearest of the limits that are set: by precision before any, by dimension before any."""
-    for precision in (profile.precision, DEFAULT_KEY):
-        by_dim = table.get(precision, {})
-        for dim in (str(profile.dim), DEFAULT_KEY):
-            if dim in by_dim:
-                return by_dim[dim]
-    return None
+def _drop(name: str, drop: Drop | None, profile: Profile, gates: Gates) -> Iterator[Check]:
+    table: dict[str, dict[str, Budget]] = getattr(gates, name)
+    what = f"{profile.precision}, {profile.dim}d"
+    budget = nearest(table, profile, str(profile.dim))
+    if budget is None:
+        if table:
+            yield uncovered(name, name, what)
+    elif drop is None:
+        yield not_measured(name, budget.limit(1.0), what)
+    else:
+        limit = budget.limit(drop.reference)
+        share = "" if budget.relative is None else f", {budget.relative:.2g} of {drop.reference:.4f}"
+        blocks = undecided_blocks(budget.inconclusive, gates)
+        more = _more_queries(drop, limit, gates.confidence)
+        yield within(name, drop.value, drop.interval, limit, blocks, f"{what}{share}", more)
 
 
-def _above(name: str, value: float | None, limit: float | None, what: str) -> Iterator[str]:
+def _more_queries(drop: Drop, limit: float, confidence: float) -> str:
+    more = queries_to_decide(drop, limit, confidence)
+    return (
+        "no number of queries would decide" if more is None else f"about {more:,} more queries would decide"
+    )
+
+
+def _size(profile: Profile, gates: Gates) -> Iterator[Check]:
+    limit = nearest(gates.file_mb, profile, str(profile.dim))
     if limit is None:
+        yield uncovered("file_mb", "file_mb", f"{profile.precision}, {profile.dim}d")
+    else:
+        yield above("file_mb", profile.file_mb, limit, "MB")
+
+
+def _latency_ratio(profile: Profile, gates: Gates, on_device: bool) -> Iterator[Check]:
+    """An fp32 profile is what others are measured against. On a device the absolute limits count."""
+    entries = for_profile(gates.latency_ratio, profile)
+    if not gates.latency_ratio or profile.precision == "fp32" or (on_device and not profile.latency_ratio):
         return
-    if value is None:
-        yield f"{name} not measured, but its limit is {limit:g} ({what})"
-    elif not value <= limit:
-        yield f"{name} {value:.4g} is above {limit:g} ({what})"
+    if entries is None:
+        yield uncovered("latency_ratio", "latency_ratio", profile.precision)
+        return
+    for length in sorted({*entries, *profile.latency_ratio} - {"default"}, key=int):
+        metric, limit = f"latency_ratio.{length}", entries.get(length, entries.get("default"))
+        if limit is None:
+            continue
+        found = profile.latency_ratio.get(length)
+        if found is None:
+            yield not_measured(metric, limit, "bench the fp32 profile of this runtime beside it")
+            continue
+        ratio, interval = found.ratio, found.interval
+        if gates.confidence != CONFIDENCE:
+            ratio, interval = paired_ratio(found.ms, found.reference_ms, gates.confidence)
+        blocks = undecided_blocks(None, gates)
+        yield within(metric, ratio, interval, limit, blocks, f"{found.reference} is 1", "time more runs")
+
+
+def _latency(profile: Profile, length: str, limit: float, on_device: bool) -> Check:
+    metric, timed = f"latency_ms.{length}.p90", profile.latency_ms.get(length)
+    if not on_device:
+        return not_applied(
+            metric, timed.p90 if timed else None, limit, "ms; absolute times count on a device"
+        )
+    return above(metric, timed.p90 if timed else None, limit, "ms")

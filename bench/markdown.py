@@ -22,7 +22,6 @@ from bench.cells import (
     context_facts,
     cost_columns,
     headline,
-    metric_value,
     profile_cells,
     reference_rows,
 )
@@ -116,7 +115,7 @@ def _shippable(report: Report, front: list[str]) -> str:
     if not passing:
         return "None: no profile has passed a gate."
     return "\n".join(
-        f"- {_escape(one.name)}: {metric_value(one, 'file_bytes'):.1f} MB, NDCG@10 {one.ndcg_at_10:.4f}"
+        f"- {_escape(one.name)}: {one.file_mb:.1f} MB, NDCG@10 {one.ndcg_at_10:.4f}"
         + FRONT_SUFFIX * (one.name in front)
         for one in passing
     )

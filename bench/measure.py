@@ -8,11 +8,25 @@ from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
 
+from bench.bearings import Bearings, take_bearings
 from bench.compare import LITERT, compare_runtimes
 from bench.cost import MIN_RUNS, Cost, measure_cache_states, measure_cost, weight_cache
+from bench.drops import ASYMMETRIC, FULL_DIM, SAME_DIM, score_drops
 from bench.probe import Plan
 from bench.quality import Quality, measure_quality
-from bench.report import REPORT_SCHEMA, WARM_CACHE, CacheState, Context, Profile, Reference, Report, Target
+from bench.report import (
+    REPORT_SCHEMA,
+    UNGATED,
+    WARM_CACHE,
+    CacheState,
+    Context,
+    Golden,
+    GoldenResult,
+    Profile,
+    Reference,
+    Report,
+    Target,
+)
 from common.errors import UserError
 from common.progress import Step
 from common.prompts import choose_query_prompt
@@ -54,7 +68,7 @@ class BenchConfig:
 
 
 def measure_profile(
-    artifact: Artifact, data: RetrievalSet, reference: Reference | None, config: BenchConfig
+    artifact: Artifact, data: RetrievalSet, bearings: Bearings, config: BenchConfig
 ) -> tuple[Profile, Quality]:
     """All measurements of one artifact, ungated, and its quality by query."""
     plan = Plan(list(config.lengths), config.runs, config.threads)
@@ -64,9 +78,10 @@ def measure_profile(
             states = measure_cache_states(artifact.path, plan, cache)
         cost = states[WARM_CACHE] if states else measure_cost(artifact.path, plan)
         embedder = Embedder(artifact, Opening(config.threads, cache))
-        quality = measure_quality(embedder, data, config.prompt_name)
+        server = bearings.server.get(artifact.manifest.dim)
+        quality = measure_quality(embedder, data, config.prompt_name, server)
         parity = golden_parity(embedder)
-    return _profile(artifact, quality, parity, cost, states, reference), quality
+    return _profile(artifact, quality, parity, cost, states, bearings.reference), quality
 
 
 def check_artifacts(artifacts: list[Artifact], config: BenchConfig) -> None:
@@ -93,6 +108,7 @@ def _profile(
 ) -> Profile:
     manifest = artifact.manifest
     rounding = manifest.rounding
+    drops = score_drops(manifest.dim, quality.by_query, quality.asymmetric_by_query, reference)
     return Profile(
         name=manifest.name,
         runtime=manifest.runtime,
@@ -102,26 +118,26 @@ def _profile(
         ndcg_at_10=round(quality.ndcg_at_10, DIGITS),
         recall_at_10=round(quality.recall_at_10, DIGITS),
         mrr_at_10=round(quality.mrr_at_10, DIGITS),
-        ndcg_drop_same_dim=_drop(reference, manifest.dim, quality),
-        ndcg_drop_full_dim=_drop(reference, manifest.full_dim, quality),
-        golden_cosine_mean=parity.cosine_mean,
-        golden_cosine_min=parity.cosine_min,
-        golden_worst_text=parity.worst_text,
-        golden_ids_equal=parity.ids_equal,
+        ndcg_by_query=[round(one, DIGITS) for one in quality.by_query],
+        asymmetric_by_query=[round(one, DIGITS) for one in quality.asymmetric_by_query],
+        ndcg_drop_same_dim=drops[SAME_DIM],
+        ndcg_drop_full_dim=drops[FULL_DIM],
+        ndcg_drop_asymmetric=drops[ASYMMETRIC],
+        golden=_golden(parity),
         rounding_cosine_mean=rounding.golden_cosine_mean if rounding else None,
         rounding_cosine_min=rounding.golden_cosine_min if rounding else None,
         load_ms=cost.load_ms,
         latency_ms=cost.latency_ms,
+        latency_ratio={},
         ram_mb=cost.ram_mb,
         first_ms=cost.first_ms,
         cache_states=states,
     )
 
 
-def _drop(reference: Reference | None, dim: int, quality: Quality) -> float | None:
-    if reference is None or str(dim) not in reference.after:
-        return None
-    return round(reference.after[str(dim)] - quality.ndcg_at_10, DIGITS)
+def _golden(parity: Parity) -> Golden:
+    worst = GoldenResult(parity.worst_text, parity.cosine_min, 1.0, parity.ids_equal)
+    return Golden(0, parity.cosine_mean, parity.cosine_min, 0.0, parity.ids_equal, True, [worst])
 
 
 def measure_all(
@@ -131,17 +147,22 @@ def measure_all(
     config: BenchConfig,
     step: Step,
 ) -> Report:
-    """Measure every artifact in turn, nothing beside it, into an ungated report; compare the runtimes."""
+    """Measure every artifact in turn, nothing beside it, into an ungated report; compare the runtimes.
+
+    Without a `reference`, an fp32 artifact of full width among them is the reference.
+    """
     check_artifacts(artifacts, config)
+    bearings = take_bearings(artifacts, data, reference, config.prompt_name)
     profiles, found = [], {}
     for artifact in artifacts:
-        profile, quality = measure_profile(artifact, data, reference, config)
+        profile, quality = measure_profile(artifact, data, bearings, config)
         profiles.append(profile)
         found[profile.name] = quality
         step(artifact.manifest.name)
     context = _context(artifacts, data, config)
     compared = compare_runtimes(profiles, found)
-    return Report(REPORT_SCHEMA, context, "ungated", reference, profiles, compared)
+    queries = list(data.queries)
+    return Report(REPORT_SCHEMA, context, UNGATED, queries, bearings.reference, profiles, compared)
 
 
 def _same_model(artifacts: list[Artifact]) -> None:
@@ -188,6 +209,11 @@ def carried_reference(artifact: Artifact, data: RetrievalSet, prompt_name: str |
     """The fp32 PyTorch scores in the manifest, if they are for this very data and query prompt."""
     carried = artifact.manifest.reference
     prompt = choose_query_prompt(artifact.manifest.prompts, prompt_name)
-    if carried is None or (carried.data_sha256, carried.query_prompt) != (data.sha256, prompt):
+    if (
+        carried is None
+        or not carried.by_query
+        or (carried.data_sha256, carried.query_prompt) != (data.sha256, prompt)
+    ):
         return None
-    return Reference("fp32 PyTorch, scored when it was tuned", carried.ndcg_at_10, carried.before_ndcg_at_10)
+    source = "fp32 PyTorch, scored when it was tuned"
+    return Reference(source, carried.ndcg_at_10, carried.by_query, carried.before_ndcg_at_10)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import statistics
 from dataclasses import dataclass
 
@@ -22,7 +23,8 @@ class Quality:
     """Means over the queries of a split, each between 0 and 1, and what they rest on, in the queries' order.
 
     top: ids of each query's TOP documents (all of a smaller corpus), best first, equal scores in the order
-    that NDCG counts them. by_query: its NDCG@10.
+    that NDCG counts them. by_query: its NDCG@10. asymmetric_by_query: the same over documents embedded by the
+    fp32 model, empty where there were none.
     """
 
     ndcg_at_10: float
@@ -30,13 +32,22 @@ class Quality:
     mrr_at_10: float
     top: tuple[tuple[str, ...], ...]
     by_query: tuple[float, ...]
+    asymmetric_by_query: tuple[float, ...] = ()
 
 
-def measure_quality(embedder: Embedder, data: RetrievalSet, prompt_name: str | None) -> Quality:
-    """Embed a retrieval set with an artifact, rank by cosine and score."""
+def measure_quality(
+    embedder: Embedder, data: RetrievalSet, prompt_name: str | None, server: Float32 | None = None
+) -> Quality:
+    """Embed a retrieval set with an artifact, rank by cosine and score.
+
+    `server`: the documents as an fp32 model embeds them, [n, dim], for queries that are embedded on the phone
+    and sent to an index that a server made.
+    """
     queries = embedder.embed_queries(list(data.queries.values()), prompt_name)
-    documents = embedder.embed_documents(list(data.documents))
-    return score(data, queries, documents)
+    quality = score(data, queries, embedder.embed_documents(list(data.documents)))
+    if server is None:
+        return quality
+    return dataclasses.replace(quality, asymmetric_by_query=score(data, queries, server).by_query)
 
 
 def score(data: RetrievalSet, queries: Float32, documents: Float32) -> Quality:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import statistics
 from pathlib import Path
 
 from bench.report import Reference
@@ -9,6 +10,8 @@ from common.dims import check_dim
 from common.errors import missing_extra
 from common.prompts import choose_query_prompt
 from common.retrieval import RetrievalSet
+
+DIGITS = 6
 
 
 def score_reference(
@@ -29,6 +32,7 @@ def score_reference(
         check_dim(dim, source.full_dim)
     query_prompt = choose_query_prompt(source.model.prompts, prompt_name)
     evaluator = MatryoshkaEvaluator(data, sorted({*dims, source.full_dim}), query_prompt)
-    scores = evaluator.by_dim(source.model)
+    by_query = evaluator.by_query(source.model)
+    scores = {dim: round(statistics.fmean(values), DIGITS) for dim, values in by_query.items()}
     name = source.folder.resolve().name if Path(model_name).is_dir() else model_name
-    return Reference(f"fp32 PyTorch, {name} scored beside the artifacts", scores)
+    return Reference(f"fp32 PyTorch, {name} scored beside the artifacts", scores, by_query)

@@ -148,11 +148,11 @@ def _profile_lines(report: Report, longest: str) -> Iterator[str]:
 def _terminal_columns(length: str) -> list[Column]:
     return [
         Column("", "verdict", "verdict"),
-        Column("", "MB", "file_bytes", 1),
+        Column("", "MB", "file_mb", 1),
         Column("", "NDCG@10", "ndcg_at_10", 4),
-        Column("", "lost", "ndcg_drop_same_dim", 4),
-        Column("", "of full", "ndcg_drop_full_dim", 4),
-        Column("", "cos min", "golden_cosine_min", 4),
+        Column("", "lost", "ndcg_drop_same_dim.value", 4),
+        Column("", "of full", "ndcg_drop_full_dim.value", 4),
+        Column("", "cos min", "golden.cosine_min", 4),
         Column("", "p50 ms", f"latency_ms.{length}.p50", 1),
         Column("", "p90 ms", f"latency_ms.{length}.p90", 1),
         Column("", "RAM MB", "ram_mb.peak_above_baseline", 1),

@@ -1,62 +1,126 @@
 """report.json: measurements with their context, in one schema for laptop and phone.
 
 Memory and sizes in MB are 10**6 bytes. NDCG drops are reference minus profile, so that a positive drop is a
-loss.
+loss. Intervals are 95 % ones and written [low, high]; an end that the data cannot bound is null.
 """
 
 from __future__ import annotations
 
-import dataclasses
+from collections.abc import Iterator
 from dataclasses import dataclass, field
-from pathlib import Path
-from typing import Any
 
-from common.errors import UserError
-from common.files import read_json, write_json
-from common.records import from_dict
-
-REPORT_SCHEMA = "pocketvec.report/1"
+REPORT_SCHEMA = "pocketvec.report/2"
 BYTES_PER_MB = 1_000_000
 NO_CACHE, BUILD_CACHE, WARM_CACHE = CACHE_STATES = ("none", "build", "warm")
 """Opened without a weight cache file, at first use while it is built, and with the file there."""
+HOST, EMULATED, DEVICE = TARGET_KINDS = ("host", "emulated", "device")
+PASS, FAIL, INCONCLUSIVE, NOT_APPLIED = OUTCOMES = ("pass", "fail", "inconclusive", "not applied")
+UNGATED = "ungated"
+
+Interval = list[float | None]
 
 
 @dataclass(frozen=True)
 class Latency:
-    """Milliseconds of one inference of one text: percentiles over `runs` after `warm_up` runs."""
+    """Milliseconds of one inference of one text, after `warm_up` runs.
+
+    ms: every timed run in its order. p50, p90, p99 with the interval of each (order statistics; the 99th
+    percentile of fewer than some 370 runs has no upper end).
+    """
 
     p50: float
     p90: float
     p99: float
-    runs: int
+    p50_interval: Interval
+    p90_interval: Interval
+    p99_interval: Interval
     warm_up: int
+    ms: list[float]
+
+    @property
+    def runs(self) -> int:
+        """How many runs were timed."""
+        return len(self.ms)
+
+
+@dataclass(frozen=True)
+class LatencyRatio:
+    """A profile's latency over that of its fp32 counterpart, one run of each in turn, in one session.
+
+    reference: name of the counterpart. ratio: median of the ratios of neighbouring runs, with its interval.
+    ms, reference_ms: every run of both, in their order.
+    """
+
+    reference: str
+    ratio: float
+    interval: Interval
+    ms: list[float]
+    reference_ms: list[float]
+
+
+@dataclass(frozen=True)
+class MemoryPoint:
+    """Resident MB of a process at one moment, by who can take it back.
+
+    anonymous: heap and stacks, which the low-memory killer counts. file_backed: clean pages of mapped files,
+    which can be dropped and read again. shared: shared memory. They add up to `rss`.
+    """
+
+    anonymous: float
+    file_backed: float
+    shared: float
+
+    @property
+    def rss(self) -> float:
+        """All resident MB."""
+        return self.anonymous + self.file_backed + self.shared
 
 
 @dataclass(frozen=True)
 class Memory:
-    """MB of one fresh process that opens the artifact and embeds, tokenizer included.
+    """MB of one fresh process that opens the artifact by path and embeds, tokenizer included.
 
-    baseline_rss: the interpreter with numpy, before the runtime is even imported.
-    load_peak_rss, run_peak_rss: the kernel's high-water mark while loading and while running.
-    anonymous, file_backed: sampled peaks of the pages that count against an app and of those that can be
-    dropped and read again.
+    start: the interpreter with numpy, before the runtime is imported: the baseline. load_peak, run_peak: the
+    sample with the highest total while loading and while running each length (by tokens); samples are about
+    a millisecond apart. load_high_water, run_high_water: the kernel's own peak (VmHWM) over the same time,
+    which misses nothing. anonymous_peak: the highest sample of anonymous memory by itself. rest: after the
+    last run.
     """
 
-    baseline_rss: float
-    load_peak_rss: float
-    run_peak_rss: float
-    anonymous: float
-    file_backed: float
+    start: MemoryPoint
+    after_load: MemoryPoint
+    load_peak: MemoryPoint
+    load_high_water: float
+    after_first: MemoryPoint
+    run_peak: dict[str, MemoryPoint]
+    run_high_water: dict[str, float]
+    anonymous_peak: float
+    rest: MemoryPoint
+
+    @property
+    def baseline(self) -> float:
+        """Resident MB of the interpreter with numpy."""
+        return self.start.rss
 
     @property
     def peak(self) -> float:
-        """The higher of the two peaks: the whole process."""
-        return max(self.load_peak_rss, self.run_peak_rss)
+        """The kernel's highest mark: the whole process."""
+        return max([self.load_high_water, *self.run_high_water.values()])
 
     @property
     def peak_above_baseline(self) -> float:
-        """The higher of the two peaks, less the baseline."""
-        return self.peak - self.baseline_rss
+        """The kernel's highest mark, less the baseline."""
+        return self.peak - self.baseline
+
+    @property
+    def anonymous(self) -> float:
+        """The highest anonymous memory, baseline included."""
+        return self.anonymous_peak
+
+    @property
+    def highest(self) -> MemoryPoint:
+        """The sample with the highest total."""
+        return max([self.load_peak, *self.run_peak.values()], key=lambda point: point.rss)
 
 
 @dataclass(frozen=True)
@@ -80,12 +144,85 @@ class CacheState:
 
 
 @dataclass(frozen=True)
-class Profile:
-    """One artifact's measurements and verdict. `ndcg_drop_*` is None when there is no reference.
+class Drop:
+    """NDCG@10 lost to a reference, query by query: the mean of the differences and its interval.
 
-    load_ms: tokenizer and model opened by a process that has imported the runtime already. first_ms: the
-    first inference after that. cache_states: for a profile that has a weight cache, the cost in each of
-    CACHE_STATES; load_ms, first_ms, latency_ms and ram_mb are then those of the warm cache.
+    value, interval: absolute. reference: the reference's own NDCG@10, so that a share is value / reference.
+    error: standard error of the mean. queries: how many differences.
+    """
+
+    value: float
+    interval: Interval
+    reference: float
+    error: float
+    queries: int
+
+    @property
+    def relative(self) -> float | None:
+        """The share of the reference's score that was lost; None when that is 0."""
+        return self.value / self.reference if self.reference > 0 else None
+
+
+@dataclass(frozen=True)
+class GoldenResult:
+    """One golden text: cosine to the stored vector (-1 if not finite), norm, and if its ids are right."""
+
+    text: str
+    cosine: float
+    norm: float
+    ids_equal: bool
+
+
+@dataclass(frozen=True)
+class Golden:
+    """Parity with the golden vectors: over all texts, and the worst few of them, the worst one first."""
+
+    texts: int
+    cosine_mean: float
+    cosine_min: float
+    norm_error: float
+    ids_equal: bool
+    finite: bool
+    worst: list[GoldenResult]
+
+
+@dataclass(frozen=True)
+class Fault:
+    """A structural fault by name, with the numbers or the place that show it."""
+
+    name: str
+    evidence: str
+
+
+@dataclass(frozen=True)
+class Check:
+    """One limit held against one measurement.
+
+    metric: its path in a profile. outcome: one of OUTCOMES. blocks: whether the outcome keeps the profile
+    from shipping. value, interval, limit: in the metric's unit; None where there is none. text: one line that
+    says it all.
+    """
+
+    metric: str
+    outcome: str
+    blocks: bool
+    value: float | None
+    interval: Interval | None
+    limit: float | None
+    text: str
+
+
+@dataclass(frozen=True)
+class Profile:
+    """One artifact's measurements and verdict. Drops are None when there is no reference.
+
+    ndcg_by_query: NDCG@10 of each query, in the order of the report's `queries`. asymmetric_by_query: the
+    same with the documents embedded by the fp32 model at this dimension, as on a server, and the queries by
+    this profile (empty where no fp32 vectors were at hand); ndcg_drop_asymmetric is its drop. load_ms:
+    tokenizer and model opened by a process that has imported the runtime already. first_ms: the first
+    inference after that. latency_ratio: by length, empty for an fp32 profile. cache_states: for a profile
+    that has a weight cache, the cost in each of CACHE_STATES; load_ms, first_ms, latency_ms and ram_mb are
+    then those of the warm cache.
     """
 
     name: str
@@ -96,21 +233,38 @@ class Profile:
     ndcg_at_10: float
     recall_at_10: float
     mrr_at_10: float
-    ndcg_drop_same_dim: float | None
-    ndcg_drop_full_dim: float | None
-    golden_cosine_mean: float
-    golden_cosine_min: float
-    golden_worst_text: str
-    golden_ids_equal: bool
+    ndcg_by_query: list[float]
+    asymmetric_by_query: list[float]
+    ndcg_drop_same_dim: Drop | None
+    ndcg_drop_full_dim: Drop | None
+    ndcg_drop_asymmetric: Drop | None
+    golden: Golden
     rounding_cosine_mean: float | None
     rounding_cosine_min: float | None
     load_ms: float
     latency_ms: dict[str, Latency]
+    latency_ratio: dict[str, LatencyRatio]
     ram_mb: Memory
-    verdict: str = "ungated"
-    reasons: list[str] = field(default_factory=list)
+    faults: list[Fault] = field(default_factory=list)
+    verdict: str = UNGATED
+    checks: list[Check] = field(default_factory=list)
     first_ms: float | None = None
     cache_states: dict[str, CacheState] = field(default_factory=dict)
+
+    @property
+    def file_mb(self) -> float:
+        """Size of graph and weights in MB."""
+        return self.file_bytes / BYTES_PER_MB
+
+    @property
+    def reasons(self) -> list[str]:
+        """Why it may not ship, a line each, beginning with the metric."""
+        return [check.text for check in self.checks if check.blocks]
+
+    @property
+    def warnings(self) -> list[str]:
+        """What its gates could not decide and let through."""
+        return [one.text for one in self.checks if one.outcome == INCONCLUSIVE and not one.blocks]
 
 
 @dataclass(frozen=True)
@@ -139,10 +293,14 @@ class Comparison:
 
 @dataclass(frozen=True)
 class Reference:
-    """NDCG@10 of the fp32 reference by dimension, after tuning and (when known) before it."""
+    """NDCG@10 of the fp32 reference by dimension, after tuning and (when known) before it.
+
+    by_query: after tuning, each query's, in the order of the report's `queries`.
+    """
 
     source: str
     after: dict[str, float]
+    by_query: dict[str, list[float]]
     before: dict[str, float] | None = None
 
 
@@ -159,7 +317,10 @@ class Target:
 
 @dataclass(frozen=True)
 class Context:
-    """Everything the numbers depend on besides the artifact."""
+    """Everything the numbers depend on besides the artifact.
+
+    reproduce: the command that measured, with its options.
+    """
 
     created: str
     target: Target
@@ -167,63 +328,28 @@ class Context:
     data: dict[str, str]
     query_prompt: str
     cache: str
+    reproduce: str = ""
 
 
 @dataclass(frozen=True)
 class Report:
-    """Context, reference and profiles, with the overall verdict `pass` or `fail`.
+    """Context, reference and profiles, with the overall verdict: pass, fail or ungated.
 
-    comparisons: one for every pair of counterpart profiles, where both runtimes were measured.
+    queries: the identifiers of the split's queries. comparisons: one for every pair of counterpart profiles,
+    where both runtimes were measured. gates: name and SHA-256 of the limits that were applied.
     """
 
     schema: str
     context: Context
     verdict: str
+    queries: list[str]
     reference: Reference | None
     profiles: list[Profile]
     comparisons: list[Comparison] = field(default_factory=list)
+    gates: dict[str, str] = field(default_factory=dict)
 
-
-def read_report(path: Path) -> Report:
-    """Parse report.json strictly. Raises UserError for a foreign schema, or a field missing or unknown."""
-    return parse_report(read_json(path), str(path))
-
-
-def parse_report(raw: Any, place: str) -> Report:
-    """A Report from parsed JSON; `place` names it in errors."""
-    found = raw.get("schema") if isinstance(raw, dict) else None
-    if found != REPORT_SCHEMA:
-        raise UserError(f"{place}: schema '{found}' is not '{REPORT_SCHEMA}'")
-    report = from_dict(Report, raw, place)
-    _check_numbers(report, place)
-    _check_names(report, place)
-    return report
-
-
-def _check_numbers(report: Report, place: str) -> None:
-    """Keys that mean a dimension or a length are whole numbers."""
-    timed = [one.latency_ms for one in report.profiles]
-    timed += [state.latency_ms for one in report.profiles for state in one.cache_states.values()]
-    keys = {length for lengths in timed for length in lengths}
-    keys |= {one.p50_length for one in report.comparisons if one.p50_length is not None}
-    if report.reference:
-        keys |= {*report.reference.after, *(report.reference.before or {})}
-    for key in sorted(keys):
-        if not (key.isascii() and key.isdigit()):
-            raise UserError(f"{place}: '{key}' is neither a dimension nor a length in tokens")
-
-
-def _check_names(report: Report, place: str) -> None:
-    """Cache states are known ones and comparisons are of profiles that the report holds."""
-    for state in (state for one in report.profiles for state in one.cache_states):
-        if state not in CACHE_STATES:
-            raise UserError(f"{place}: cache state '{state}' is none of {', '.join(CACHE_STATES)}")
-    known = {one.name for one in report.profiles}
-    for name in (name for one in report.comparisons for name in (one.onnx, one.litert)):
-        if name not in known:
-            raise UserError(f"{place}: '{name}' is compared, but the report holds no such profile")
-
-
-def write_report(path: Path, report: Report) -> None:
-    """Write report.json whole or not at all."""
-    write_json(path, dataclasses.asdict(report))
+    def checks(self) -> Iterator[tuple[Profile, Check]]:
+        """Every check with its profile."""
+        for profile in self.profiles:
+            for check in profile.checks:
+                yield profile, check

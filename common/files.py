@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 import shutil
 import tempfile
 from collections.abc import Iterator
@@ -20,6 +21,9 @@ from common.errors import UserError
 HASH_CHUNK_BYTES = 1 << 20
 FULL_DISK_MARKS = ("No space left", "os error 28", "File too large", "os error 27", "PytorchStreamWriter")
 """How libraries that write files outside Python say that the disk is full or a quota is reached."""
+
+NUMBERS = re.compile(r"\[\s+(?:(?:-?[\d.]+(?:e[-+]?\d+)?|null),?\s+)+\]")
+"""A list of numbers as json.dumps indents it. No string of JSON holds the newlines that it needs."""
 
 
 def sha256_file(path: Path) -> str:
@@ -40,8 +44,9 @@ def sha256_files(paths: list[Path]) -> str:
 
 
 def write_json(path: Path, value: Any) -> None:
-    """Write `value` as indented JSON, by way of a temporary name."""
-    write_text(path, json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
+    """Write `value` as indented JSON, a list of numbers on one line, by way of a temporary name."""
+    text = json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False)
+    write_text(path, NUMBERS.sub(lambda found: "".join(found[0].split()).replace(",", ", "), text) + "\n")
 
 
 def write_text(path: Path, text: str) -> None:

@@ -31,7 +31,10 @@ def from_dict(cls: type[T], data: Any, place: str) -> T:
             values[name] = _convert(hints[name], data[name], f"{place}: {name}")
         elif field.default is dataclasses.MISSING and field.default_factory is dataclasses.MISSING:
             raise UserError(f"{place}: the field '{name}' is missing")
-    return cls(**values)
+    try:
+        return cls(**values)
+    except UserError as error:  # a rule of the dataclass itself, which does not know where it was read
+        raise UserError(f"{place}: {error}") from None
 
 
 def _convert(hint: Any, value: Any, place: str) -> Any:

@@ -101,7 +101,10 @@ class TokenizerSpec:
 
 @dataclass(frozen=True)
 class ReferenceScores:
-    """fp32 PyTorch NDCG@10 on one retrieval split, by dimension, after tuning and before it."""
+    """fp32 PyTorch NDCG@10 on one retrieval split, by dimension, after tuning and before it.
+
+    by_query: after tuning, each query's in the split's order, so that drops can be taken query by query.
+    """
 
     data: str
     split: str
@@ -109,6 +112,7 @@ class ReferenceScores:
     query_prompt: str
     ndcg_at_10: dict[str, float]
     before_ndcg_at_10: dict[str, float] | None = None
+    by_query: dict[str, list[float]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

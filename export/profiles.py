@@ -171,4 +171,5 @@ def _reference(info: CheckpointInfo | None) -> ReferenceScores | None:
         query_prompt=info.eval_data["query_prompt"],
         ndcg_at_10=info.after["test"],
         before_ndcg_at_10=info.before["test"],
+        by_query=info.test_by_query,
     )

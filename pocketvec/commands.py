@@ -35,7 +35,7 @@ OVERRIDES = (
 
 def run(given: argparse.Namespace) -> int:
     """The whole pipeline; the last line of stdout is the verdict as JSON."""
-    from bench.gate import read_gates
+    from bench.limits import gates_identity, read_gates
     from export.manifest import parse_runtimes
     from pocketvec.pipeline import Plan, run_pipeline
     from quantize.quantize import parse_precisions
@@ -50,6 +50,7 @@ def run(given: argparse.Namespace) -> int:
         signatures=given.signature_lengths,
         bench=bench_config(given),
         gates=read_gates(given.gates),
+        gates_identity=gates_identity(given.gates),
         allow_worse=given.allow_worse,
     )
     with Display() as display:
@@ -142,10 +143,11 @@ def quantize(given: argparse.Namespace) -> int:
 
 def bench(given: argparse.Namespace) -> int:
     """Measure, gate, write the report; exit 1 when a profile fails."""
-    from bench.gate import apply_gates, read_gates
+    from bench.gate import apply_gates
+    from bench.limits import gates_identity, read_gates
     from bench.measure import carried_reference, check_artifacts, measure_all
     from bench.render import write_views
-    from bench.report import write_report
+    from bench.report_file import write_report
     from common.files import whole_folder
     from common.retrieval import read_retrieval_set
     from export.artifact import open_artifact
@@ -163,7 +165,8 @@ def bench(given: argparse.Namespace) -> int:
         dims = [artifact.manifest.dim for artifact in artifacts]
         reference = score_reference(given.reference, data, dims, config.prompt_name)
     with Display() as display, display.stage("bench", len(artifacts)) as step:
-        report = apply_gates(measure_all(artifacts, data, reference, config, step), gates)
+        measured = measure_all(artifacts, data, reference, config, step)
+    report = apply_gates(measured, gates, gates_identity(given.gates))
     with whole_folder(given.out) as folder:
         write_report(folder / "report.json", report)
         write_views(report, folder)
@@ -172,11 +175,12 @@ def bench(given: argparse.Namespace) -> int:
 
 def gate(given: argparse.Namespace) -> int:
     """Judge a report anew by a gates file."""
-    from bench.gate import apply_gates, read_gates
+    from bench.gate import apply_gates
+    from bench.limits import gates_identity, read_gates
     from bench.render import render_text
-    from bench.report import read_report
+    from bench.report_file import read_report
 
-    report = apply_gates(read_report(given.report), read_gates(given.gates))
+    report = apply_gates(read_report(given.report), read_gates(given.gates), gates_identity(given.gates))
     sys.stdout.write(render_text(report))
     return _exit_code(report)
 

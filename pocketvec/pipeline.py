@@ -16,10 +16,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from bench.gate import Gates, apply_gates
+from bench.gate import apply_gates
+from bench.limits import Gates
 from bench.measure import BenchConfig, carried_reference, measure_all
 from bench.render import write_views
-from bench.report import Report, parse_report, write_report
+from bench.report import Report
+from bench.report_file import parse_report, write_report
 from common.errors import UserError, missing_extra
 from common.files import read_json, remove_empty, sha256_file, write_json
 from common.progress import Display
@@ -53,6 +55,7 @@ class Plan:
     signatures: tuple[int, ...]
     bench: BenchConfig
     gates: Gates
+    gates_identity: dict[str, str]
     allow_worse: bool = False
 
     @property
@@ -95,7 +98,7 @@ def run_pipeline(plan: Plan, display: Display) -> Report:
         dims = _train(plan, data, display)
         _export(plan, dims, display)
         _quantize(plan, dims, display)
-        report = apply_gates(_bench(plan, dims, display), plan.gates)
+        report = apply_gates(_bench(plan, dims, display), plan.gates, plan.gates_identity)
         write_report(plan.folder / REPORT_NAME, report)
         write_views(report, plan.folder)
     return report

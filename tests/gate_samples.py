@@ -2,7 +2,64 @@
 
 import dataclasses
 
-from bench.report import CacheState, Comparison, Context, Latency, Memory, Profile, Report, Target
+from bench.report import (
+    REPORT_SCHEMA,
+    CacheState,
+    Comparison,
+    Context,
+    Drop,
+    Golden,
+    GoldenResult,
+    Latency,
+    LatencyRatio,
+    Memory,
+    MemoryPoint,
+    Profile,
+    Report,
+    Target,
+)
+
+QUERIES = 16
+
+
+def latency(p50: float, p90: float, p99: float) -> Latency:
+    return Latency(p50, p90, p99, [p50, p50], [p90, p90], [p99, None], 10, [p50, p90, p99] * 10)
+
+
+def memory(start: float, load_peak: float, run_peak: float, anonymous: float) -> Memory:
+    """Of the two peaks as the kernel has them; the samples are a little below."""
+
+    def point(total: float) -> MemoryPoint:
+        kept = min(anonymous, total)
+        return MemoryPoint(kept, total - kept, 0.0)
+
+    return Memory(
+        start=point(start),
+        after_load=point(load_peak - 2),
+        load_peak=point(load_peak - 1),
+        load_high_water=load_peak,
+        after_first=point(run_peak - 2),
+        run_peak={length: point(run_peak - 1) for length in ("16", "64", "256")},
+        run_high_water=dict.fromkeys(("16", "64", "256"), run_peak),
+        anonymous_peak=anonymous,
+        rest=point(run_peak - 2),
+    )
+
+
+def drop(value: float, half_width: float = 0.001, reference: float = 0.4) -> Drop:
+    return Drop(value, [value - half_width, value + half_width], reference, half_width / 2, QUERIES)
+
+
+def golden(**changes: object) -> Golden:
+    worst = [GoldenResult("worst of all", 0.9, 1.0, True)]
+    plain = Golden(42, 0.97, 0.9, 1e-7, True, True, worst)
+    return dataclasses.replace(plain, **changes)  # type: ignore[arg-type]
+
+
+def ratio(value: float, half_width: float = 0.01) -> LatencyRatio:
+    ends: list[float | None] = [value - half_width, value + half_width]
+    return LatencyRatio("onnx-fp32-128d", value, ends, [value] * 30, [1.0] * 30)
+
 
 PROFILE = Profile(
     name="onnx-q4_0-128d",
@@ -13,17 +70,18 @@ PROFILE = Profile(
     ndcg_at_10=0.34,
     recall_at_10=0.5,
     mrr_at_10=0.3,
-    ndcg_drop_same_dim=0.01,
-    ndcg_drop_full_dim=0.05,
-    golden_cosine_mean=0.97,
-    golden_cosine_min=0.9,
-    golden_worst_text="worst of all",
-    golden_ids_equal=True,
+    ndcg_by_query=[0.34] * QUERIES,
+    asymmetric_by_query=[0.35] * QUERIES,
+    ndcg_drop_same_dim=drop(0.01),
+    ndcg_drop_full_dim=drop(0.05),
+    ndcg_drop_asymmetric=drop(0.005),
+    golden=golden(),
     rounding_cosine_mean=0.97,
     rounding_cosine_min=0.9,
     load_ms=50.0,
-    latency_ms={length: Latency(1.0, 2.0, 3.0, 50, 10) for length in ("16", "64", "256")},
-    ram_mb=Memory(30.0, 80.0, 90.0, 40.0, 30.0),
+    latency_ms={length: latency(1.0, 2.0, 3.0) for length in ("16", "64", "256")},
+    latency_ratio={length: ratio(0.8) for length in ("16", "64", "256")},
+    ram_mb=memory(30.0, 80.0, 90.0, 40.0),
 )
 TARGET = Target("host", "a processor", 2, 2, "Linux")
 CONTEXT = Context("2026-01-01T00:00:00+00:00", TARGET, {}, {"name": "d"}, "query: ", "warm")
@@ -53,4 +111,5 @@ def both_runtimes(*comparisons: Comparison, precision: str = "q4_0") -> Report:
 
 def report_with(**changes: object) -> Report:
     profile = dataclasses.replace(PROFILE, **changes)  # type: ignore[arg-type]
-    return Report("pocketvec.report/1", CONTEXT, "ungated", None, [profile])
+    queries = [f"q{number}" for number in range(QUERIES)]
+    return Report(REPORT_SCHEMA, CONTEXT, "ungated", queries, None, [profile])

@@ -7,12 +7,14 @@ import re
 from html.parser import HTMLParser
 from typing import Any
 
+from gate_samples import QUERIES, drop, golden, latency, memory, ratio
+
 from bench.report import (
+    REPORT_SCHEMA,
     CacheState,
     Comparison,
     Context,
-    Latency,
-    Memory,
+    GoldenResult,
     Profile,
     Reference,
     Report,
@@ -35,17 +37,20 @@ def profile(name: str = "q4_0-256d", **changes: Any) -> Profile:
         "ndcg_at_10": 0.5121,
         "recall_at_10": 0.61,
         "mrr_at_10": 0.55,
-        "ndcg_drop_same_dim": 0.0312,
-        "ndcg_drop_full_dim": 0.0411,
-        "golden_cosine_mean": 0.9911,
-        "golden_cosine_min": 0.8732,
-        "golden_worst_text": "a hard text",
-        "golden_ids_equal": True,
+        "ndcg_by_query": [0.5121] * QUERIES,
+        "asymmetric_by_query": [0.52] * QUERIES,
+        "ndcg_drop_same_dim": drop(0.0312, reference=0.5433),
+        "ndcg_drop_full_dim": drop(0.0411, reference=0.5532),
+        "ndcg_drop_asymmetric": drop(0.0201, reference=0.5433),
+        "golden": golden(
+            cosine_mean=0.9911, cosine_min=0.8732, worst=[GoldenResult("a hard text", 0.8732, 1.0, True)]
+        ),
         "rounding_cosine_mean": 0.9951,
         "rounding_cosine_min": 0.9312,
         "load_ms": 812.4,
-        "latency_ms": {"256": Latency(171.2, 180.1, 190.3, 50, 12), "16": Latency(14.1, 15.2, 17.3, 50, 10)},
-        "ram_mb": Memory(61.5, 275.5, 260.1, 104.7, 150.2),
+        "latency_ms": {"256": latency(171.2, 180.1, 190.3), "16": latency(14.1, 15.2, 17.3)},
+        "latency_ratio": {"256": ratio(0.9), "16": ratio(0.7)},
+        "ram_mb": memory(61.5, 275.5, 260.1, 104.7),
         "verdict": "pass",
         "first_ms": 16.3,
     }
@@ -63,10 +68,16 @@ def report(*profiles: Profile, **changes: Any) -> Report:
         cache="page cache warm",
     )
     values: dict[str, Any] = {
-        "schema": "pocketvec.report/1",
+        "schema": REPORT_SCHEMA,
         "context": context,
         "verdict": "pass",
-        "reference": Reference("fp32 PyTorch", {"128": 0.49, "768": 0.5532}, {"128": 0.42, "768": 0.5011}),
+        "reference": Reference(
+            "fp32 PyTorch",
+            {"128": 0.49, "768": 0.5532},
+            {"128": [0.49] * QUERIES, "768": [0.5532] * QUERIES},
+            {"128": 0.42, "768": 0.5011},
+        ),
+        "queries": [f"q{number}" for number in range(QUERIES)],
         "profiles": list(profiles) or [profile()],
     }
     return Report(**(values | changes))
@@ -74,13 +85,13 @@ def report(*profiles: Profile, **changes: Any) -> Report:
 
 def cached(name: str = "litert-q4_0-256d", **changes: Any) -> Profile:
     """A passing LiteRT profile, each state of its weight cache with figures of its own."""
-    latency = profile().latency_ms["256"]
+    timed = profile().latency_ms["256"]
     states = {
         state: CacheState(
             load_ms=100.0 + index,
             first_ms=10.0 + index,
-            latency_ms={"256": dataclasses.replace(latency, p50=170.0 + index)},
-            ram_mb=Memory(61.5, 275.5 + index, 260.1, 120.0 + index, 150.2),
+            latency_ms={"256": dataclasses.replace(timed, p50=170.0 + index)},
+            ram_mb=memory(61.5, 275.5 + index, 260.1, 120.0 + index),
             cache_bytes=int(state != "none") * 2_100_000,
         )
         for index, state in enumerate(("none", "build", "warm"))

@@ -8,7 +8,7 @@ activations overflow float16.
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -36,7 +36,8 @@ FP16_REASON = (
 class CheckpointInfo:
     """checkpoint.json: what a tuned folder is and what tuning did.
 
-    NDCG@10 tables are keyed by split, then by dimension: ``after["test"]["256"]``.
+    NDCG@10 tables are keyed by split, then by dimension: ``after["test"]["256"]``. test_by_query: by
+    dimension, the tuned model's on each test query, in the split's order.
     """
 
     schema: str
@@ -52,6 +53,7 @@ class CheckpointInfo:
     merge_max_abs_difference: float
     sliding_window: int | None
     settings: dict[str, Any]
+    test_by_query: dict[str, list[float]] = field(default_factory=dict)
 
 
 def read_checkpoint_info(folder: Path) -> CheckpointInfo | None:

@@ -19,6 +19,7 @@ from sentence_transformers.sentence_transformer.evaluation import (
 )
 
 from common.prompts import default_document_prompt, split_document
+from common.ranking import rank, score_queries
 from common.retrieval import RetrievalSet
 
 Float32 = npt.NDArray[np.float32]
@@ -69,13 +70,32 @@ class MatryoshkaEvaluator(SentenceEvaluator):  # type: ignore[misc]
 
     def by_dim(self, model: SentenceTransformer) -> dict[str, float]:
         """NDCG@10 keyed by dimension, as strings for JSON."""
+        vectors = self._embed(model)
+        return {str(dim): round(self._ndcg(model, vectors, dim), DIGITS) for dim in self._dims}
+
+    def by_query(self, model: SentenceTransformer) -> dict[str, list[float]]:
+        """NDCG@10 of each query in the split's order, keyed by dimension, for paired comparisons."""
+        vectors = self._embed(model)
+        return {str(dim): self._ndcg_by_query(vectors, dim) for dim in self._dims}
+
+    def _embed(self, model: SentenceTransformer) -> dict[str, torch.Tensor]:
+        """Full vectors keyed by q:<query id> and d:<document id>."""
         data = self._data
         document_prompt = default_document_prompt(model.prompts)
         pairs = {f"q:{key}": (self._query_prompt, text) for key, text in data.queries.items()}
         pairs |= {f"d:{d.id}": split_document(document_prompt, d) for d in data.documents}
         matrix = torch.from_numpy(encode_prompted(model, list(pairs.values())))
-        vectors = dict(zip(pairs, matrix, strict=True))
-        return {str(dim): round(self._ndcg(model, vectors, dim), DIGITS) for dim in self._dims}
+        return dict(zip(pairs, matrix, strict=True))
+
+    def _ndcg_by_query(self, vectors: dict[str, torch.Tensor], dim: int) -> list[float]:
+        def rows(keys: list[str]) -> Float32:
+            cut = torch.stack([vectors[key] for key in keys])[:, :dim]
+            return np.asarray(torch.nn.functional.normalize(cut, dim=1), dtype=np.float32)
+
+        queries = rows([f"q:{query}" for query in self._data.queries])
+        documents = rows([f"d:{document.id}" for document in self._data.documents])
+        scores = score_queries(self._data, rank(self._data, queries, documents))["ndcg_at_10"]
+        return [round(score, DIGITS) for score in scores]
 
     def _ndcg(self, model: SentenceTransformer, vectors: dict[str, torch.Tensor], dim: int) -> float:
         data = self._data

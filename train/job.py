@@ -104,6 +104,8 @@ def run_training(job: TrainJob, step: Step) -> Path:
             if not job.allow_worse and is_worse(before["dev"], after["dev"]):
                 raise worse_than_base(before["dev"], after["dev"])
             info = _info(ready, dict(merged.prompts), before, after, proof)
+            by_query = evaluators["test"].by_query(merged) if "test" in evaluators else {}
+            info = dataclasses.replace(info, test_by_query=by_query)
             write_json(out / CHECKPOINT_NAME, dataclasses.asdict(info))
     except MergeError:
         _discard(job)  # continuing from these epochs would end here again
