@@ -15,7 +15,16 @@ from common.errors import UserError
 from common.offline import silence_telemetry
 from export.manifest import CLIENTS, CONTRACTS, DEFAULT_RUNTIMES, RUNTIMES
 from export.session import usable_cores
-from pocketvec import BUNDLED_DATA, DEFAULT_GATES, HERE, STARTER_MODEL, commands, quantizing
+from pocketvec import (
+    BUNDLED_DATA,
+    DEFAULT_GATES,
+    HERE,
+    STARTER_MODEL,
+    commands,
+    comparing,
+    quantizing,
+    recommending,
+)
 
 BAD_INPUT = 2
 FORMATS = f"{', '.join(RUNTIMES)}, or several of them, comma-separated"
@@ -239,6 +248,17 @@ def _add_gate(subparsers: Subparsers) -> None:  # type: ignore[type-arg]
     parser = _command(subparsers, "gate", "hold a report against limits; exit 0, 1 or 2")
     parser.add_argument("report", type=Path, help="report.json")
     parser.add_argument("--gates", type=Path, default=DEFAULT_GATES, help="limits")
+    parser.add_argument("--out", type=Path, default=None, help="folder for the report, judged anew")
+
+
+def _add_compare(subparsers: Subparsers) -> None:  # type: ignore[type-arg]
+    comparing.add_options(_command(subparsers, "compare", "a report against an earlier one; exit 0, 1 or 2"))
+
+
+def _add_recommend(subparsers: Subparsers) -> None:  # type: ignore[type-arg]
+    recommending.add_options(
+        _command(subparsers, "recommend", "name the profile of a report to ship, and why")
+    )
 
 
 def _add_inspect(subparsers: Subparsers) -> None:  # type: ignore[type-arg]
@@ -266,6 +286,7 @@ def _add_pack(subparsers: Subparsers) -> None:  # type: ignore[type-arg]
 COMMANDS = (
     *(_add_run, _add_train, _add_export, _add_quantize, _add_bench, _add_gate, _add_inspect),
     _add_pack,
+    *(_add_compare, _add_recommend),
 )
 
 
