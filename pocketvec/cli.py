@@ -76,6 +76,8 @@ def build_parser() -> argparse.ArgumentParser:
     subparsers = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     for add in COMMANDS:
         add(subparsers)
+    for name, text, add_options in FURTHER:
+        add_options(_command(subparsers, name, text))
     return parser
 
 
@@ -251,16 +253,6 @@ def _add_gate(subparsers: Subparsers) -> None:  # type: ignore[type-arg]
     parser.add_argument("--out", type=Path, default=None, help="folder for the report, judged anew")
 
 
-def _add_compare(subparsers: Subparsers) -> None:  # type: ignore[type-arg]
-    comparing.add_options(_command(subparsers, "compare", "a report against an earlier one; exit 0, 1 or 2"))
-
-
-def _add_recommend(subparsers: Subparsers) -> None:  # type: ignore[type-arg]
-    recommending.add_options(
-        _command(subparsers, "recommend", "name the profile of a report to ship, and why")
-    )
-
-
 def _add_inspect(subparsers: Subparsers) -> None:  # type: ignore[type-arg]
     parser = _command(subparsers, "inspect", "check an artifact's files and show what it is; embed a text")
     parser.add_argument("artifact", type=Path, help="artifact folder")
@@ -286,7 +278,10 @@ def _add_pack(subparsers: Subparsers) -> None:  # type: ignore[type-arg]
 COMMANDS = (
     *(_add_run, _add_train, _add_export, _add_quantize, _add_bench, _add_gate, _add_inspect),
     _add_pack,
-    *(_add_compare, _add_recommend),
+)
+FURTHER = (
+    ("compare", "a report against an earlier one; exit 0, 1 or 2", comparing.add_options),
+    ("recommend", "name the profile to ship, and why", recommending.add_options),
 )
 
 

@@ -180,8 +180,6 @@ def gate(given: argparse.Namespace) -> int:
     from bench.report_folder import write_report_folder
     from common.files import whole_folder
 
-    if given.out is not None:
-        refuse_existing(given.out)
     report = apply_gates(read_report(given.report), read_gates(given.gates), gates_identity(given.gates))
     if given.out is not None:
         with whole_folder(given.out) as folder:

@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from common.files import refuse_existing, whole_folder, write_text
+from common.files import whole_folder, write_text
 from pocketvec import DEFAULT_GATES
 
 if TYPE_CHECKING:
@@ -33,8 +33,6 @@ def compare(given: argparse.Namespace) -> int:
     from bench.regression_views import render_changes_markdown, render_changes_text
     from bench.report_file import read_report
 
-    if given.out is not None:
-        refuse_existing(given.out)
     gates = read_regression_gates(given.gates)
     old, new = read_report(given.old), read_report(given.new)
     found = compare_reports(old, new, gates)

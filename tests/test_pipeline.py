@@ -42,7 +42,7 @@ def finished(small_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path
 def test_the_run_folder_holds_every_stages_result(finished: Path) -> None:
     folder = finished / "default"
     names = {"checkpoint", "artifacts", "run.json", "measurements.json", "report.json", "report.md"}
-    assert {path.name for path in folder.iterdir()} == names | {"report.html"}
+    assert {path.name for path in folder.iterdir()} == names | {"report.html", "junit.xml"}
     profiles = {
         f"{runtime}-{precision}-{dim}d"
         for runtime in ("onnx", "litert")
