@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import re
+import statistics
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
@@ -21,6 +22,7 @@ COUNTED = re.compile(r"\.(file_bytes|dim|cores|threads)$|_ms\[\d+\]$")
 """What is at least more than nothing: others are divided by it."""
 MOST_BYTES = 2**63
 ROUNDING = 1e-6
+MEAN_TOLERANCE = 1e-4
 
 
 def read_report(path: Path) -> Report:
@@ -53,6 +55,7 @@ def parse_report(raw: Any, place: str) -> Report:
     _check_keys(report, place)
     _check_names(report, place)
     _check_queries(report, place)
+    _check_sums(report, place)
     _check_pairs(report, place)
     return report
 
@@ -119,6 +122,8 @@ def _check_names(report: Report, place: str) -> None:
 
 def _check_queries(report: Report, place: str) -> None:
     """As many values as queries, wherever there is one for each."""
+    if not report.queries:
+        raise UserError(f"{place}: it names no queries")
     if len(set(report.queries)) < len(report.queries):
         repeated = Counter(report.queries).most_common(1)[0][0]
         raise UserError(f"{place}: it holds the query '{repeated}' twice")
@@ -135,6 +140,20 @@ def _check_queries(report: Report, place: str) -> None:
             raise UserError(
                 f"{place}: {what} has scores of {len(values)} queries, the report has {len(report.queries)}"
             )
+
+
+def _check_sums(report: Report, place: str) -> None:
+    """A mean is that of its values, and a drop is over the report's queries."""
+    for one in report.profiles:
+        mean = statistics.fmean(one.ndcg_by_query)
+        if abs(mean - one.ndcg_at_10) > MEAN_TOLERANCE:
+            where = f"profile {one.name}: ndcg_at_10 is {one.ndcg_at_10:g}"
+            raise UserError(f"{place}: {where}, but the mean of ndcg_by_query is {mean:.6f}")
+        for name in ("ndcg_drop_same_dim", "ndcg_drop_full_dim", "ndcg_drop_asymmetric"):
+            drop = getattr(one, name)
+            if drop is not None and drop.queries != len(report.queries):
+                where = f"profile {one.name}: {name}"
+                raise UserError(f"{place}: {where} is of {drop.queries} queries, not {len(report.queries)}")
 
 
 def _check_pairs(report: Report, place: str) -> None:
