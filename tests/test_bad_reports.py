@@ -224,6 +224,15 @@ def test_two_reports_that_do_not_say_what_they_were_scored_on_are_not_compared(
     assert "is 'None' in the old" in refused(["compare", "bad.json", "bad.json"], capsys)
 
 
+def test_what_an_error_quotes_cannot_steer_the_terminal(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    raw = dataclasses.asdict(both_runtimes())
+    raw["comparisons"][0]["onnx"] = "\x1b[2Jall is well\n\x07"
+    (folder / "bad.json").write_text(json.dumps(raw))
+    assert "bad.json: '?[2Jall is well ?' is compared" in refused(COMMANDS["gate"], capsys)
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [
