@@ -217,6 +217,13 @@ def pack(given: argparse.Namespace) -> int:
     return PASSED
 
 
+def synth(given: argparse.Namespace) -> int:
+    """A checkpoint of a real shape with random weights."""
+    from pocketvec import synthesis
+
+    return synthesis.synthesise(given)
+
+
 def _judge(check: ContractCheck) -> int:
     """Print the faults of a contract check, and what it could not see."""
     lines = [*(f"fault: {one}" for one in check.faults), *(f"unchecked: {one}" for one in check.unchecked)]

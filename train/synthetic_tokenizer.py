@@ -12,6 +12,8 @@ import sys
 import unicodedata
 from typing import Any
 
+from common.errors import missing_extra
+
 SPACE_MARK = "\u2581"
 LONGEST_PIECE = 16
 CHARACTER_SHARE = 0.08
@@ -56,8 +58,14 @@ def grow(tokenizer: dict[str, Any], size: int, seed: int) -> dict[str, Any]:
 
 
 def sentencepiece_model(template: bytes, grown: dict[str, Any]) -> bytes:
-    """The SentencePiece model file with the same pieces, in the settings of the starter's `template`."""
-    from sentencepiece import sentencepiece_model_pb2
+    """The SentencePiece model file with the same pieces, in the settings of the starter's `template`.
+
+    Raises UserError with the extra that holds sentencepiece when it is missing.
+    """
+    try:
+        from sentencepiece import sentencepiece_model_pb2
+    except ImportError:
+        raise missing_extra("pack", "sentencepiece") from None
 
     model = sentencepiece_model_pb2.ModelProto()
     model.ParseFromString(template)
