@@ -15,7 +15,16 @@ from common.errors import UserError
 from common.offline import silence_telemetry
 from export.manifest import CLIENTS, CONTRACTS, DEFAULT_RUNTIMES, RUNTIMES
 from export.session import usable_cores
-from pocketvec import BUNDLED_DATA, DEFAULT_GATES, HERE, STARTER_MODEL, commands, quantizing, synthesis
+from pocketvec import (
+    BUNDLED_DATA,
+    DEFAULT_GATES,
+    HERE,
+    STARTER_MODEL,
+    commands,
+    plan_view,
+    quantizing,
+    synthesis,
+)
 
 BAD_INPUT = 2
 FORMATS = f"{', '.join(RUNTIMES)}, or several of them, comma-separated"
@@ -263,14 +272,14 @@ def _add_pack(subparsers: Subparsers) -> None:  # type: ignore[type-arg]
     parser.add_argument("--out", type=Path, default=None, help="file (mediapipe-task) or folder (rag-sdk)")
 
 
-def _add_synth(subparsers: Subparsers) -> None:  # type: ignore[type-arg]
-    text = "a checkpoint of a real shape with random weights, to set up gates on size, memory and speed"
-    synthesis.add_options(_command(subparsers, "synth", text))
+def _add_shapes(subparsers: Subparsers) -> None:  # type: ignore[type-arg]
+    synthesis.add_options(_command(subparsers, "synth", synthesis.TEXT))
+    plan_view.add_options(_command(subparsers, "plan", plan_view.TEXT), _words, _integers)
 
 
 COMMANDS = (
     *(_add_run, _add_train, _add_export, _add_quantize, _add_bench, _add_gate, _add_inspect),
-    *(_add_pack, _add_synth),
+    *(_add_pack, _add_shapes),
 )
 
 

@@ -12,6 +12,7 @@ from pocketvec import STARTER_MODEL
 from train.shapes import SHAPES, find_shape
 
 MB = 1e6
+TEXT = "a checkpoint of a real shape with random weights, to set up gates on size, memory and speed"
 SHAPE_HELP = f"{', '.join(SHAPES)}, or a model folder or its config.json"
 
 

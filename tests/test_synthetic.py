@@ -124,15 +124,24 @@ def test_bfloat16_is_the_same_draw_at_half_the_size(tiny: Path, tmp_path: Path) 
         (["--shape", "gemma-9"], "known are embeddinggemma-300m, starter"),
         (["--shape", "starter", "--tokenizer-size", "9"], "tokenizer size 9: must lie between the 16384"),
         (["--shape", "starter", "--tokenizer-size", "16385"], "tokenizer size 16385"),
-        (["--tokenizer-size", "16400"], "size 16400: too small to grow to from 16384"),
+        (["--shape", "LARGE"], "tokenizer of 1000000 pieces: more than Unicode has letters for"),
+        (["--tokenizer-size", "16400"], "tokenizer of 16400 pieces: too few to grow to from 16384"),
         (["--shape", "starter", "--dtype", "float16"], "float16 is refused"),
         (["--shape", "starter", "--dtype", "int3"], "dtype 'int3'"),
         (["--shape", "starter", "--seed", "-1"], "seed -1"),
     ],
 )
 def test_a_bad_request_is_one_line_and_writes_nothing(
-    options: list[str], said: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    options: list[str],
+    said: str,
+    tmp_path: Path,
+    tmp_path_factory: pytest.TempPathFactory,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
+    config = json.loads((STARTER_MODEL / "config.json").read_text()) | {"vocab_size": 1_000_000}
+    large = tmp_path_factory.mktemp("large") / "config.json"
+    large.write_text(json.dumps(config))
+    options = [str(large) if one == "LARGE" else one for one in options]
     assert main(["synth", "--out", str(tmp_path / "out"), *options]) == 2
     error = capsys.readouterr().err
     assert error.count("\n") == 1

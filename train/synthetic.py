@@ -193,7 +193,7 @@ def _write_tokenizer(donor: Path, folder: Path, size: int, seed: int) -> None:
     try:
         grown = grow(tokenizer, size, seed)
     except ValueError as error:
-        raise UserError(f"tokenizer {error}; ask for a few hundred pieces more") from None
+        raise UserError(f"tokenizer of {error}") from None
     rows = {str(row["id"]): {k: v for k, v in row.items() if k != "id"} for row in grown["added_tokens"]}
     write_text(folder / names[0], json.dumps(grown, ensure_ascii=False))
     (folder / names[1]).write_bytes(sentencepiece_model((donor / names[1]).read_bytes(), grown))

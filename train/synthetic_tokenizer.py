@@ -33,7 +33,8 @@ def grow(tokenizer: dict[str, Any], size: int, seed: int) -> dict[str, Any]:
     """The content of a tokenizer.json of `size` pieces that begins with `tokenizer`'s own.
 
     The same arguments give the same content. Added tokens are runs of newlines, tabs and space marks, tags
-    and `<unusedN>`, as Gemma has them, none special. Raises ValueError for a size that is too small.
+    and `<unusedN>`, as Gemma has them, none special. Raises ValueError for a size that is too small or,
+    near a million, too large.
     """
     rng = random.Random(seed)  # noqa: S311 - a figure, not a secret
     grown = copy.deepcopy(tokenizer)
@@ -42,7 +43,9 @@ def grow(tokenizer: dict[str, Any], size: int, seed: int) -> dict[str, Any]:
     characters = _characters(vocab, int(CHARACTER_SHARE * (size - len(vocab))))
     merged = size - len(vocab) - len(added) - len(characters)
     if merged < 0:
-        raise ValueError(f"size {size}: too small to grow to from {len(vocab)}")
+        raise ValueError(f"{size} pieces: too few to grow to from {len(vocab)}")
+    if len(characters) < int(CHARACTER_SHARE * (size - len(vocab))):
+        raise ValueError(f"{size} pieces: more than Unicode has letters for")
     for piece in added:
         vocab[piece] = len(vocab)
     new = _pieces([p for p in vocab if _can_merge(p)], characters, merged, rng)
@@ -91,8 +94,9 @@ def _characters(vocab: dict[str, int], count: int) -> list[str]:
         chr(code) for code in range(0xA1, sys.maxunicode, 2) if unicodedata.category(chr(code))[0] in "LMN"
     )
     fresh = ["\n"] if "\n" not in vocab else []
-    while len(fresh) < count:
-        letter = next(letters)
+    for letter in letters:
+        if len(fresh) >= count:
+            break
         if letter not in vocab:
             fresh.append(letter)
     return fresh
