@@ -58,7 +58,8 @@ def _row(shape: Shape, folder: Path, tokens: int) -> list[str]:
     )
     row = [folder.name, f"{size:.1f}", f"{profile.file_bytes / MB:.1f}"]
     for found, predicted in pairs:
-        row += [f"{found:.0f}", f"{predicted / MB:.0f} ({predicted / MB / found - 1:+.0%})"]
+        off = round(100 * (predicted / MB / found - 1))
+        row += [f"{found:.0f}", f"{predicted / MB:.0f} ({off:+d} %)"]
     return row
 
 

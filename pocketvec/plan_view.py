@@ -22,7 +22,7 @@ DIMS_ABREAST = 4
 NOTES = """\
 file: the model's files; tokenizer.bin is another {tokenizer:.1f} MB (a GGUF holds its own tokenizer).
 RAM: peak of a fresh process above an interpreter with numpy; one text of up to {tokens} tokens, two
-threads; first and second use of the weight cache. anon.: of the whole process, at second use.
+threads; first and second use of the weight cache. anonymous: of the whole process, at second use.
 index: {documents} vectors, each with an id of 8 bytes; without what a search structure adds.
 Tests hold sizes to 5 % and RAM to 15 % of what is measured on x86-64 Linux; docs/plan.md has both.
 For another processor or runtime version measure: pocketvec synth, export, quantize, bench.
@@ -111,16 +111,16 @@ def _profile_table(profiles: Sequence[Predicted], dims: list[int]) -> list[str]:
     kinds = dict.fromkeys((one.runtime, one.precision) for one in profiles)
     found = {(one.runtime, one.precision, one.dim): one for one in profiles}
     heads = [f"{dim}d" for dim in dims]
-    last = ["first", "anon."]
+    last = "first use  anonymous"
     lines = [
-        f"{'':13}{'file':>{width}}   {'RAM, second use':>{width}}   {f'at {dims[0]}d':>14}",
-        f"{'':13}{_cells(heads)}   {_cells(heads)}   {_cells(last)}",
+        f"{'':13}{'file':>{width}}   {'RAM, second use':>{width}}   {f'RAM at {dims[0]}d':>{len(last)}}",
+        f"{'':13}{_cells(heads)}   {_cells(heads)}   {last}",
     ]
     for runtime, precision in kinds:
         row = [found[runtime, precision, dim] for dim in dims]
         files = _cells(f"{one.file_bytes / MB:.1f}" for one in row)
         second = _cells(f"{one.ram.second_use / MB:.0f}" for one in row)
-        rest = _cells(f"{size / MB:.0f}" for size in (row[0].ram.first_use, row[0].ram.anonymous))
+        rest = f"{row[0].ram.first_use / MB:9.0f}{row[0].ram.anonymous / MB:11.0f}"
         lines.append(f"{f'{runtime} {precision}':13}{files}   {second}   {rest}")
     return lines
 
