@@ -10,29 +10,22 @@ the report as it was) must not pass it.
 
 from __future__ import annotations
 
-import argparse
 import dataclasses
 import statistics
-import sys
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 
 from bench.drops import ASYMMETRIC, FULL_DIM, SAME_DIM, score_drops
 from bench.gate import apply_gates
-from bench.limits import Gates, read_gates
+from bench.limits import Gates
 from bench.quality import score
-from bench.report import FAIL, INCONCLUSIVE, PASS, LatencyRatio, Profile, Reference, Report
-from bench.report_file import read_report
+from bench.report import LatencyRatio, Profile, Reference, Report
 from bench.statistics import decide, paired_drop
-from common.retrieval import RetrievalSet, read_retrieval_set
-from export.artifact import open_artifact
-from export.embedder import Embedder
-from pocketvec import BUNDLED_DATA, DEFAULT_GATES
+from common.retrieval import RetrievalSet
 
 Float32 = npt.NDArray[np.float32]
 Indices = npt.NDArray[np.int64]
@@ -71,9 +64,7 @@ def resample(report: Report, chosen: Indices) -> Report:
     by_query = {dim: _take(values, chosen) for dim, values in report.reference.by_query.items()}
     reference = dataclasses.replace(report.reference, by_query=by_query)
     profiles = [
-        rescored(
-            one, _take(one.ndcg_by_query, chosen), _take(one.asymmetric_by_query, chosen), reference
-        )
+        rescored(one, _take(one.ndcg_by_query, chosen), _take(one.asymmetric_by_query, chosen), reference)
         for one in report.profiles
     ]
     return dataclasses.replace(report, reference=reference, profiles=profiles)

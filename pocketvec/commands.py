@@ -238,6 +238,20 @@ def pack(given: argparse.Namespace) -> int:
     return PASSED
 
 
+def synth(given: argparse.Namespace) -> int:
+    """A checkpoint of a real shape with random weights."""
+    from pocketvec import synthesis
+
+    return synthesis.synthesise(given)
+
+
+def plan(given: argparse.Namespace) -> int:
+    """Size, memory and index of a shape, predicted."""
+    from pocketvec import plan_view
+
+    return plan_view.plan(given)
+
+
 def _judge(check: ContractCheck) -> int:
     """Print the faults of a contract check, and what it could not see."""
     lines = [*(f"fault: {one}" for one in check.faults), *(f"unchecked: {one}" for one in check.unchecked)]
