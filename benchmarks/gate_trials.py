@@ -59,15 +59,21 @@ def _disturb(vectors: Float32, scale: float, rng: np.random.Generator) -> Float3
 
 def resample(report: Report, chosen: Indices) -> Report:
     """The report as it would be had these questions been asked; what rests on them is calculated anew."""
-    if report.reference is None:
-        raise SystemExit("the report has no reference; nothing to trial")
-    by_query = {dim: _take(values, chosen) for dim, values in report.reference.by_query.items()}
-    reference = dataclasses.replace(report.reference, by_query=by_query)
+    whole = reference_of(report)
+    by_query = {dim: _take(values, chosen) for dim, values in whole.by_query.items()}
+    reference = dataclasses.replace(whole, by_query=by_query)
     profiles = [
         rescored(one, _take(one.ndcg_by_query, chosen), _take(one.asymmetric_by_query, chosen), reference)
         for one in report.profiles
     ]
     return dataclasses.replace(report, reference=reference, profiles=profiles)
+
+
+def reference_of(report: Report) -> Reference:
+    """The fp32 reference, without which there is nothing to trial."""
+    if report.reference is None:
+        raise SystemExit("the report has no reference; nothing to trial")
+    return report.reference
 
 
 def rescored(
@@ -131,9 +137,8 @@ def injected(
     for run in range(runs):
         chosen = rng.integers(0, len(before), len(before))
         drawn = resample(report, chosen)
-        assert drawn.reference is not None
         now = _take(scores(scale, run), chosen)
-        broken = rescored(profile, now, [], drawn.reference)
+        broken = rescored(profile, now, [], reference_of(drawn))
         judged = apply_gates(dataclasses.replace(drawn, profiles=[broken], comparisons=[]), gates)
         checks = judged.profiles[0].checks
         gate[next(one.outcome for one in checks if one.metric == SAME_DIM)] += 1

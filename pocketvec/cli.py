@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import shlex
 import signal
 import sys
 import traceback
@@ -25,7 +26,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     silence_telemetry()
     if not sys.warnoptions:
         warnings.simplefilter("ignore")  # libraries warn about their own internals; -W shows them
-    given = build_parser().parse_args(arguments)
+    words = sys.argv[1:] if arguments is None else arguments
+    given = build_parser().parse_args(words)
+    given.command_line = shlex.join(["pocketvec", *words])
     try:
         return given.handler(given)  # type: ignore[no-any-return]
     except UserError as error:

@@ -51,6 +51,7 @@ def run(given: argparse.Namespace) -> int:
         bench=bench_config(given),
         gates=read_gates(given.gates),
         gates_identity=gates_identity(given.gates),
+        command_line=given.command_line,
         allow_worse=given.allow_worse,
     )
     with Display() as display:
@@ -164,7 +165,7 @@ def bench(given: argparse.Namespace) -> int:
         dims = [artifact.manifest.dim for artifact in artifacts]
         reference = score_reference(given.reference, data, dims, config.prompt_name)
     with Display() as display, display.stage("bench", len(artifacts)) as step:
-        measured = measure_all(artifacts, data, reference, config, step)
+        measured = measure_all(artifacts, data, reference, config, step).made_by(given.command_line)
     report = apply_gates(measured, gates, gates_identity(given.gates))
     with whole_folder(given.out) as folder:
         write_report_folder(report, folder)

@@ -55,6 +55,7 @@ class Plan:
     bench: BenchConfig
     gates: Gates
     gates_identity: dict[str, str]
+    command_line: str
     allow_worse: bool = False
 
     @property
@@ -219,7 +220,8 @@ def _bench(plan: Plan, dims: list[int], display: Display) -> Report:
     data = read_retrieval_set(plan.data, "test")
     with display.stage("bench", len(artifacts)) as step:
         reference = carried_reference(artifacts[0], data, plan.bench.prompt_name)
-        report = measure_all(artifacts, data, reference, plan.bench, step)
+        measured = measure_all(artifacts, data, reference, plan.bench, step)
+        report = measured.made_by(plan.command_line)
     write_json(path, {"subject": subject, "report": dataclasses.asdict(report)})
     return report
 
