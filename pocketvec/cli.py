@@ -248,6 +248,11 @@ def _add_inspect(subparsers: Subparsers) -> None:  # type: ignore[type-arg]
     _add_prompt(parser)
 
 
+def _add_lint(subparsers: Subparsers) -> None:  # type: ignore[type-arg]
+    parser = _command(subparsers, "lint", "name structural faults of artifacts without running them")
+    parser.add_argument("artifacts", type=Path, nargs="+", help="artifact folders")
+
+
 def _add_pack(subparsers: Subparsers) -> None:  # type: ignore[type-arg]
     parser = _command(
         subparsers, "pack", "wrap a rag-sdk artifact for Google's clients, or check such a file"
@@ -266,6 +271,7 @@ def _add_pack(subparsers: Subparsers) -> None:  # type: ignore[type-arg]
 COMMANDS = (
     *(_add_run, _add_train, _add_export, _add_quantize, _add_bench, _add_gate, _add_inspect),
     _add_pack,
+    _add_lint,
 )
 
 
