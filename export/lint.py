@@ -15,6 +15,7 @@ from common.errors import UserError, missing_extra
 from export.artifact import Artifact
 from export.fault import Fault
 from export.found import FoundGraph, Reading
+from export.golden import read_golden
 from export.lint_encoder import lint_graph, lint_order
 from export.lint_texts import lint_prompts, lint_tokenizer
 from export.lint_weights import lint_weights
@@ -51,15 +52,17 @@ def examine(artifact: Artifact) -> Examination:
     manifest = artifact.manifest
     sketches = read_sketches(artifact.path) if SKETCH_NAME in manifest.files else None
     reading = _read(artifact)
-    texts, unchecked = lint_tokenizer(artifact)
-    faults = [*lint_prompts(artifact), *texts, *reading.faults]
+    golden = read_golden(artifact.path)
+    texts, unchecked = lint_tokenizer(artifact, golden)
+    faults = [*lint_prompts(manifest.prompts, golden), *texts, *reading.faults]
+    is_written = manifest.encoder is not None
     for graph in reading.graphs:
         faults += lint_graph(graph, manifest, _dim(graph, manifest))
-        faults += lint_order(graph, sketches) if sketches else []
+        faults += lint_order(graph, sketches, is_written) if sketches else []
     if sketches is None:
         unchecked.append(f"weights: no {SKETCH_NAME}, an older export")
     else:
-        faults += lint_weights(reading, sketches, is_written=manifest.encoder is not None)
+        faults += lint_weights(reading, sketches, is_written)
         faults += _lint_table(sketches, manifest)
     if manifest.encoder is None:
         unchecked.append("window, rotary bases and scales: the manifest has no encoder record")

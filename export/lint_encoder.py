@@ -31,10 +31,14 @@ def lint_graph(graph: FoundGraph, manifest: Manifest, dim: int) -> Iterator[Faul
         yield from _lint_encoder(graph, graph.encoder, manifest.encoder)
 
 
-def lint_order(graph: FoundGraph, sketches: Sketches) -> Iterator[Fault]:
-    """Matrices that operators read in another order than the model has them."""
-    known = [name for name in sketches.weights if name in set(graph.reads)]
-    read = [name for name in dict.fromkeys(graph.reads) if name in sketches.weights]
+def lint_order(graph: FoundGraph, sketches: Sketches, is_written: bool) -> Iterator[Fault]:
+    """Matrices that operators read in another order than the model has them.
+
+    `is_written` says that pocketvec wrote the encoder; a tracer has an order of its own, but for the head.
+    """
+    ours = [name for name in sketches.weights if is_written or name.startswith("head.")]
+    known = [name for name in ours if name in set(graph.reads)]
+    read = [name for name in dict.fromkeys(graph.reads) if name in set(ours)]
     for found, expected in zip(read, known, strict=True):
         if found != expected:
             name = "dense-order" if found.startswith("head.") else "weights-exchanged"

@@ -12,31 +12,31 @@ from common.files import read_json
 from export.artifact import Artifact
 from export.bpe_tokenizer import BpeTokenizer
 from export.fault import Fault
-from export.golden import GoldenText, read_golden
+from export.golden import GoldenText
 from export.manifest import GOLDEN_NAME, TOKENIZER_BIN, TOKENIZER_NAME
 
 Ends = tuple[list[int], list[int]]
 """Ids that stand before and behind every text."""
 
 
-def lint_prompts(artifact: Artifact) -> Iterator[Fault]:
+def lint_prompts(prompts: dict[str, str], golden: list[GoldenText]) -> Iterator[Fault]:
     """Prompts of the manifest against those that the golden texts were embedded behind."""
-    golden, prompts = read_golden(artifact.path), artifact.manifest.prompts
     held = {text for text in prompts.values() if text}
     for name, text in prompts.items():
         if is_doubled(text):
             yield Fault("prompt-doubled", f"prompt '{name}' of the manifest holds itself twice: {text!r}")
-    for text in dict.fromkeys(one.prompt for one in golden if one.prompt and one.prompt not in held):
-        close = [name for name, other in prompts.items() if text in other]
+    made = {one.prompt for one in golden if one.prompt}
+    for text in sorted(made - held):
         if is_doubled(text) and text[: len(text) // 2] in held:
             yield Fault("prompt-doubled", f"{GOLDEN_NAME} has {text!r}, the manifest has it once")
-        elif not any(is_doubled(prompts[name]) for name in close):
+        elif text * 2 not in held:
             name = "prompt-wrong" if prompts else "prompts-missing"
             yield Fault(name, f"{GOLDEN_NAME} was made with {text!r}, which the manifest has not")
-    made = {one.prompt for one in golden}
-    for name, text in prompts.items():
-        if text and text not in made and not is_doubled(text):
-            yield Fault("prompt-wrong", f"prompt '{name}' {text!r} is behind no text of {GOLDEN_NAME}")
+    for text in sorted(held - made):
+        if not is_doubled(text) and text * 2 not in made:
+            yield Fault(
+                "prompt-wrong", f"the manifest has {text!r}, which is behind no text of {GOLDEN_NAME}"
+            )
     yield from _unprompted(golden)
 
 
@@ -54,9 +54,8 @@ def _unprompted(golden: list[GoldenText]) -> Iterator[Fault]:
             yield Fault("prompts-missing", f"{GOLDEN_NAME}: the ids of {one.text!r} lack {one.prompt!r}")
 
 
-def lint_tokenizer(artifact: Artifact) -> tuple[list[Fault], list[str]]:
+def lint_tokenizer(artifact: Artifact, golden: list[GoldenText]) -> tuple[list[Fault], list[str]]:
     """Faults of the tokenizer's files, and what could not be looked at."""
-    golden = read_golden(artifact.path)
     empty = next((one.ids for one in golden if not one.prompt and not one.text), None)
     spec = read_json(artifact.path / TOKENIZER_NAME)
     unchecked = _beyond(spec, artifact)

@@ -99,7 +99,9 @@ def _lint_weight(weight: StoredWeight, sketch: Sketch, factor: float, sketches: 
     deviation = Deviation.of(found, sketch, factor)
     bad = deviation.bad
     if bad.any():
-        name, what = _diagnosis(weight, found, deviation, sketches)
+        if np.isfinite(deviation.factor(np.ones_like(bad))):
+            bad[:] = True  # smaller groups of a weight that is scaled as a whole may stay below the limit
+        name, what = _diagnosis(weight, found, deviation, bad, sketches)
         score = deviation.scores()[:-UNSIGNED].max()
         evidence = f"'{weight.name}' {_rows(bad, sketch)}: {what} ({score:.0f} deviations, limit {LIMIT:g})"
         yield Fault(name, evidence)
@@ -109,10 +111,12 @@ def _zeroed(weight: StoredWeight, found: Sketcher, sketch: Sketch) -> Fault | No
     allowed = {BLOCKS: sketch.tiny_blocks, CHANNELS: sketch.faint_blocks}.get(weight.form, sketch.zero_blocks)
     if len(found.zeros) <= max(allowed, sketch.zero_blocks):
         return None
-    row, block = found.zeros[0]
+    rows, counts = np.unique(found.zeros[:, 0], return_counts=True)
+    row = int(rows[np.argmin(counts)])  # a row that is not zeros throughout is the likelier one
+    block = int(found.zeros[found.zeros[:, 0] == row][0, 1])
     evidence = (
         f"'{weight.name}': {len(found.zeros)} blocks of 32 zeros, {allowed} at most when it was exported; "
-        f"the first in row {row}, from column {32 * block} on"
+        f"one of them in row {row}, from column {32 * block} on"
     )
     return Fault("block-zeroed", evidence)
 
@@ -126,13 +130,17 @@ def _rows(bad: npt.NDArray[np.bool_], sketch: Sketch) -> str:
 
 
 def _diagnosis(
-    weight: StoredWeight, found: Sketcher, deviation: Deviation, sketches: Sketches
+    weight: StoredWeight,
+    found: Sketcher,
+    deviation: Deviation,
+    bad: npt.NDArray[np.bool_],
+    sketches: Sketches,
 ) -> tuple[str, str]:
-    """Name and description of what was done to a weight that is not what it was."""
-    factor = deviation.factor(deviation.bad)
+    """Name and description of what was done to the `bad` groups of a weight."""
+    factor = deviation.factor(bad)
     if np.isfinite(factor):
         name = "query-scale-wrong" if weight.name.endswith(QUERY_NORM) else "scale-off"
-        return name, f"{factor:.4g} times what it was"
+        return name, f"{factor:.2g} times what it was"
     if weight.name == FIRST_HEAD and SWAPPED_HEAD in sketches.decoys:
         decoy = sketches.decoys[SWAPPED_HEAD]
         if decoy.shape == found_shape(found) and not Deviation.of(found, decoy).bad.any():
