@@ -159,10 +159,10 @@ def _stored(tensor: StoredTensor, name: str, factors: Array | None) -> StoredWei
     packed = raw.reshape(rows, -1, BLOCK_FORMS[tensor.kind][1])
     scales = np.ascontiguousarray(packed[:, :, :2]).view("<f2")[:, :, 0]
 
-    def codes_of(part: slice) -> Array:
-        codes = packed[part, :, 2:]
+    def codes_of(part: Array) -> Array:
+        codes = part[:, :, 2:]
         if tensor.kind == Q4_0:  # the first sixteen codes in the low halves, the others in the high ones
             codes = np.concatenate([codes & 0x0F, codes >> 4], axis=2).view(np.int8) - np.int8(8)
         return np.ascontiguousarray(codes).view(np.int8).reshape(len(codes), -1)
 
-    return blocks(name, codes_of, scales, factors)
+    return blocks(name, packed, codes_of, scales, factors)

@@ -194,9 +194,9 @@ def _stored(constant: Constant, beside: Constant | None, factors: Constant | Non
     name, held, scales = constant.name, constant.read(), constant.details[0]
     times = factors.read() if factors else None
     if constant.dtype == "int4":
-        return blocks(name, lambda rows: signed_low_first(held[rows]), scales, times)
+        return blocks(name, held, signed_low_first, scales, times)
     if constant.dtype == "int8" and beside is not None:
-        return blocks(name, lambda rows: held[rows], beside.read(), times)
+        return blocks(name, held, lambda rows: rows, beside.read(), times)
     if constant.dtype == "int8":
         return channels(name, held, np.asarray(scales, np.float32))
     return exact(name, held)

@@ -204,12 +204,12 @@ def _coded(view: GraphView, constant: Constant, scales: Constant, codec: str) ->
     rows = codes.shape[0]
     steps, codes = steps.reshape(rows, -1), codes.reshape(rows, -1)
 
-    def codes_of(part: slice) -> Array:
+    def codes_of(part: Array) -> Array:
         if codec == "q4_0":
-            return low_first(codes[part])
-        return codes[part] if codes.dtype == np.int8 else (codes[part] ^ 0x80).view(np.int8)
+            return low_first(part)
+        return part if part.dtype == np.int8 else (part ^ 0x80).view(np.int8)
 
-    return blocks(name, codes_of, steps, _factors(view) if name == FIRST_HEAD else None)
+    return blocks(name, codes, codes_of, steps, _factors(view) if name == FIRST_HEAD else None)
 
 
 def _factors(view: GraphView) -> Array | None:

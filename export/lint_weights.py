@@ -21,6 +21,8 @@ LIMIT = 6.0
 """Standard deviations of a group's sums, root mean square over its probes. docs/lint.md has the margins."""
 OVERALL_LIMIT = 1.6
 """The same over all groups."""
+SCALED, SCALED_LIMIT = 0.05, 8.0
+"""A weight is scaled as a whole when all sums together are, by this much and as many deviations."""
 SCALE_TOLERANCE = 0.02
 """A factor nearer to 1 is left to `weight-altered`."""
 QUERY_NORM = "q_norm.weight"
@@ -49,12 +51,20 @@ class Deviation:
 
     @property
     def bad(self) -> npt.NDArray[np.bool_]:
-        """The groups that are beyond the limit; all of them where only their whole is."""
+        """The groups that are beyond the limit; all of them where only their whole, or its scale, is."""
         scores = self.scores()[:-UNSIGNED]
         beyond = scores > LIMIT
-        if not beyond.any() and np.sqrt((scores**2).mean()) > OVERALL_LIMIT:
+        too_far = np.sqrt((scores**2).mean()) > OVERALL_LIMIT or self._is_scaled()
+        if not beyond.any() and too_far:
             beyond = np.ones(len(scores), bool)
         return beyond
+
+    def _is_scaled(self) -> bool:
+        """Whether all sums together are a multiple of what they should be, beyond doubt."""
+        found, expected, error = (part[:-UNSIGNED] for part in dataclasses.astuple(self))
+        certainty = float(((expected / error) ** 2).sum())
+        excess = abs(float((found * expected / error**2).sum()) / certainty - 1)
+        return excess > SCALED and excess * certainty**0.5 > SCALED_LIMIT
 
     def factor(self, chosen: npt.NDArray[np.bool_]) -> float:
         """What the expected sums of some groups are multiplied by, if they are; else nan."""

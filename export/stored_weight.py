@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from export.onnx_file import release
 from export.sketch import BLOCK, Sketcher
 
 Array = npt.NDArray[Any]
@@ -27,12 +28,16 @@ HALF_VARIANCE = 2.0**-22 / 6
 
 @dataclass(frozen=True)
 class StoredWeight:
-    """A weight by torch's name. form: what its rounding can turn into zeros; `rows_of` reads rows."""
+    """A weight by torch's name. form: what its rounding can turn into zeros; `rows_of` reads rows.
+
+    held: the arrays that rows come from; pages of a mapped file are handed back once they are read.
+    """
 
     name: str
     shape: tuple[int, int]
     form: str
     rows_of: Callable[[slice], Chunk]
+    held: tuple[Array, ...] = ()
 
     def measure(self) -> Sketcher:
         """The sums of a sketch, and their noise, reading a few megabytes at a time."""
@@ -40,6 +45,8 @@ class StoredWeight:
         sketcher = Sketcher(rows, columns)
         for part in self._parts():
             sketcher.add(part.start, *self.rows_of(part))
+            for array in self.held:
+                release(array)
         return sketcher
 
     def read(self) -> Float32:
@@ -69,7 +76,7 @@ def exact(name: str, matrix: Array, transposed: bool = False) -> StoredWeight:
             return values, None
         return values, HALF_VARIANCE * np.einsum("rc,rc->r", values, values, dtype=np.float64)
 
-    return StoredWeight(name, held.shape, EXACT, rows_of)
+    return StoredWeight(name, held.shape, EXACT, rows_of, (matrix,))
 
 
 def channels(name: str, codes: Array, scales: Array, transposed: bool = False) -> StoredWeight:
@@ -81,13 +88,13 @@ def channels(name: str, codes: Array, scales: Array, transposed: bool = False) -
         noise = steps.astype(np.float64) ** 2 * (STEP_VARIANCE * held.shape[1])
         return np.ascontiguousarray(held[rows]).astype(np.float32) * steps[:, None], noise
 
-    return StoredWeight(name, held.shape, CHANNELS, rows_of)
+    return StoredWeight(name, held.shape, CHANNELS, rows_of, (codes,))
 
 
 def blocks(
-    name: str, codes_of: Callable[[slice], Array], scales: Array, factors: Array | None = None
+    name: str, stored: Array, codes_of: Callable[[Array], Array], scales: Array, factors: Array | None = None
 ) -> StoredWeight:
-    """Signed codes [rows, columns], read some rows at a time, with scales [rows, columns / 32].
+    """Codes, `stored` by rows, of which `codes_of` makes signed ones, with scales [rows, columns / 32].
 
     factors: float32 [columns] that the columns are multiplied by outside the weight.
     """
@@ -97,14 +104,14 @@ def blocks(
 
     def rows_of(rows: slice) -> Chunk:
         steps = scales[rows].astype(np.float32)
-        values = codes_of(rows).astype(np.float32).reshape(len(steps), -1, BLOCK)
+        values = codes_of(stored[rows]).astype(np.float32).reshape(len(steps), -1, BLOCK)
         values *= steps[:, :, None]
         if factors is not None:
             values *= factors.reshape(-1, BLOCK)
         noise = (steps.astype(np.float64) ** 2) @ (spread * STEP_VARIANCE)
         return values.reshape(len(steps), -1), noise
 
-    return StoredWeight(name, (len(scales), scales.shape[1] * BLOCK), BLOCKS, rows_of)
+    return StoredWeight(name, (len(scales), scales.shape[1] * BLOCK), BLOCKS, rows_of, (stored,))
 
 
 def low_first(packed: Array) -> npt.NDArray[np.int8]:

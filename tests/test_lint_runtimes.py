@@ -235,6 +235,11 @@ def cut_short(folder: Path) -> None:
     path.write_bytes(path.read_bytes()[:-512])
 
 
+def other_prompt(folder: Path) -> None:
+    path = folder / "model.gguf"
+    path.write_bytes(path.read_bytes().replace(b"task: search result", b"task: Search result"))
+
+
 OWN = "gemma-embedding."
 
 
@@ -255,6 +260,7 @@ OWN = "gemma-embedding."
         ("weight-altered", tensor("dense_2.weight", shuffle)),
         ("block-zeroed", tensor("blk.0.attn_output.weight", zero_codes)),
         ("data-beyond-file", cut_short),
+        ("prompt-wrong", other_prompt),
     ],
 )
 def test_a_fault_of_a_gguf_file_is_named(
