@@ -11,21 +11,22 @@ from artifact_editing import (
     Edit,
     bypass,
     damaged,
-    in_json,
-    in_manifest,
     in_onnx,
     node,
     set_constant,
     through_half,
 )
+from test_bert import build_bert
 
 from common.errors import UserError
 from export.artifact import Artifact, open_artifact
-from export.bpe_table import build_table
 from export.lint import examine, lint
 from export.manifest import POOLED
 from export.onnx_file import OnnxModel
+from export.source import open_source
+from export.to_onnx import export_onnx
 from pocketvec.cli import main
+from quantize.quantize import quantize_artifact
 
 NOTE = "ids from 16384 on (1) have no row: the client must refuse them, as ours does"
 
@@ -207,74 +208,23 @@ def test_a_graph_that_no_runtime_would_open_is_named(
     assert name in damaged(artifacts / "onnx-fp32-128d", tmp_path / "a", edit)
 
 
-# ---- prompts, tokenizer, manifest
-
-QUERY = "task: search result | query: "
+# ---- other encoders, and the command
 
 
-def template(edit: Callable[[list[dict[str, object]]], object]) -> Callable[[Path], None]:
-    return in_json("tokenizer.json", lambda spec: edit(spec["post_processor"]["single"]))
+def test_a_traced_encoder_has_no_fault_and_its_head_and_weights_are_checked(tmp_path: Path) -> None:
+    model = build_bert(tmp_path / "bert", "mean", dense=True)
+    (parent,) = export_onnx(open_source(str(model)), [64], tmp_path)
+    assert examine(open_artifact(parent)).faults == []
+    folder = quantize_artifact(parent, "int8", tmp_path / "int8")
+    assert examine(open_artifact(folder)).unchecked == [
+        "window, rotary bases and scales: the manifest has no encoder record"
+    ]
 
+    def edit(model: OnnxModel) -> None:
+        model.weights["head.1.weight_t"] *= np.float32(1.5)
+        not_normalised(model)
 
-def compact_without_bos(folder: Path) -> None:
-    spec = json.loads((folder / "tokenizer.json").read_text())
-    del spec["post_processor"]["single"][0]
-    (folder / "tokenizer.bin").write_bytes(build_table(spec))
-
-
-def golden_prompts(change: Callable[[str], str]) -> Callable[[Path], None]:
-    def edit(golden: dict[str, list[dict[str, str]]]) -> None:
-        for row in golden["texts"]:
-            row["prompt"] = change(row["prompt"])
-
-    return in_json("golden.json", edit)
-
-
-def doubled_query(manifest: dict[str, dict[str, str]]) -> None:
-    manifest["prompts"]["query"] *= 2
-
-
-@pytest.mark.parametrize(
-    ("name", "change"),
-    [
-        ("prompts-missing", in_manifest(prompts={})),
-        ("prompt-doubled", in_json("manifest.json", doubled_query)),
-        ("prompt-doubled", golden_prompts(lambda prompt: prompt * 2 if prompt == QUERY else prompt)),
-        ("prompt-wrong", golden_prompts(lambda prompt: prompt.replace("search", "Search"))),
-        ("bos-missing", template(lambda parts: parts.pop(0))),
-        ("eos-missing", template(lambda parts: parts.pop())),
-        ("bos-eos-swapped", template(lambda parts: parts.reverse())),
-        ("bos-missing", compact_without_bos),
-        ("out-of-range-guard", in_json("manifest.json", lambda m: m["tokenizer"].update(vocab_size=20000))),
-        ("golden-ids-out-of-range", in_json("golden.json", lambda g: g["texts"][3]["ids"].append(16384))),
-        ("dtype-wrong", in_json("manifest.json", lambda m: m["inputs"][0].update(dtype="int32"))),
-        ("input-missing", in_json("manifest.json", lambda m: m["inputs"][0].update(name="ids"))),
-        ("pooling-wrong", in_manifest(pooling="cls")),
-    ],
-)
-def test_a_fault_of_manifest_or_tokenizer_is_named(
-    artifacts: Path, tmp_path: Path, name: str, change: Callable[[Path], None]
-) -> None:
-    found = damaged(artifacts / "onnx-q8_0-128d", tmp_path / "a", change)
-    assert name in found
-    assert len(found) == 1 + (name == "input-missing")
-
-
-def test_golden_ids_without_their_prompt_are_named(artifacts: Path, tmp_path: Path) -> None:
-    def edit(golden: dict[str, list[dict[str, object]]]) -> None:
-        bare = next(row for row in golden["texts"] if row["text"] == "" and row["prompt"] == "")
-        next(row for row in golden["texts"] if row["text"] == "" and row["prompt"])["ids"] = bare["ids"]
-
-    found = damaged(artifacts / "onnx-q8_0-128d", tmp_path / "a", in_json("golden.json", edit))
-    assert list(found) == ["prompts-missing"]
-
-
-def test_ids_without_a_row_are_noted_but_are_no_fault(artifacts: Path) -> None:
-    (note,) = examine(open_artifact(artifacts / "onnx-q4_0-128d")).unchecked
-    assert note == NOTE
-
-
-# ---- the command
+    assert set(damaged(parent, tmp_path / "a", in_onnx(edit))) == {"scale-off", "not-normalised"}
 
 
 def test_the_command_says_what_it_found_and_exits_with_1(
