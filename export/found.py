@@ -55,13 +55,15 @@ class FoundGraph:
 
 @dataclass
 class Reading:
-    """Everything that a container's reader found. head_in_norm: GGUF's way, see export.sketch_file."""
+    """Everything that a container's reader found.
+
+    query_scale: what the stored norms of queries are multiplied by more than the model's own.
+    """
 
     faults: list[Fault]
     graphs: list[FoundGraph]
     weights: Iterable[StoredWeight]
     query_scale: float = 1.0
-    """What the stored query norms are to be multiplied by more than the norms of the model."""
     unchecked: list[str] = field(default_factory=list)
 
 

@@ -11,7 +11,7 @@ import importlib
 from dataclasses import dataclass
 from typing import Any
 
-from common.errors import UserError, missing_extra
+from common.errors import missing_extra
 from export.artifact import Artifact
 from export.fault import Fault
 from export.found import FoundGraph, Reading
@@ -93,6 +93,3 @@ def _lint_table(sketches: Sketches, manifest: Manifest) -> list[Fault]:
     if tallest is None or manifest.encoder is None or tallest.rows == rows:
         return []
     return [Fault("out-of-range-guard", f"the manifest says {rows} rows, the table has {tallest.rows}")]
-
-
-__all__ = ["Examination", "Fault", "UserError", "examine", "lint"]

@@ -139,7 +139,7 @@ def template_ends(processor: Any) -> Ends | None:
 def _beyond(spec: Any, artifact: Artifact) -> list[str]:
     """A note on ids that the tokenizer knows and the table lacks."""
     rows = artifact.manifest.tokenizer.vocab_size
-    vocabulary = spec["model"].get("vocab", {})
+    vocabulary = spec.get("model", {}).get("vocab", {})
     ids = list(vocabulary.values()) if isinstance(vocabulary, dict) else list(range(len(vocabulary)))
     ids += [one["id"] for one in spec.get("added_tokens", [])]
     beyond = sorted({one for one in ids if one >= rows})
