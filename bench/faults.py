@@ -9,7 +9,7 @@ UNEXPLAINED = "unexplained"
 
 @dataclass(frozen=True)
 class Fault:
-    """One thing that is wrong with an artifact: a name in kebab-case, and one line of evidence with numbers."""
+    """One thing that is wrong with an artifact: a name in kebab-case, and a line of evidence with numbers."""
 
     name: str
     evidence: str

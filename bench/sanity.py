@@ -50,7 +50,8 @@ def check_invariance(embedder: Embedder, rows: list[list[int]], prompt_tokens: i
 
     def embedded(*given: list[int]) -> Float32:
         vectors = embedder.run(tokenizer.batch(list(given), prompt_tokens))
-        return vectors[0].astype(np.float32)
+        first: Float32 = vectors[0]
+        return first
 
     alone = embedded(row)
     if not np.isfinite(alone).all():
@@ -70,6 +71,8 @@ def check_invariance(embedder: Embedder, rows: list[list[int]], prompt_tokens: i
         moved = float(np.linalg.norm(run() - alone))
         if not moved <= allowed:
             yield Fault(name, f"a text of {len(row)} tokens moves by {moved:.3g} when {how}")
+            if name == "nondeterministic":
+                return  # whatever moves it next says nothing
 
 
 def _padded(

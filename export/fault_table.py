@@ -1,8 +1,8 @@
 """faults.json: what broken pipelines make of a few probe texts, so that a broken artifact's fault has a name.
 
 Each probe has its right ids and vector, and for each wrong pipeline the difference that it makes: unit vector
-of the wrong one less the right one, in 8 bits with a scale of its own. A difference kept by itself is exact to
-half a percent of its length, however small it is. An artifact without the file is whole, and diagnosed less.
+of the wrong one less the right one, in 8 bits with a scale of its own. A difference kept by itself is exact
+to two percent of its length, however small it is. An artifact without the file is whole, and diagnosed less.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from export.manifest import FAULTS_NAME
 Float32 = npt.NDArray[np.float32]
 
 FAULTS_SCHEMA = "pocketvec.faults/1"
-QUERY, DOCUMENT, ROW = "query", "document", "row"
+QUERY, DOCUMENT = "query", "document"
 STEPS = 127
 """Steps on each side of zero in which a difference is stored."""
 
@@ -32,8 +32,7 @@ STEPS = 127
 class Probe:
     """A text behind a prompt of the model, with its right ids and unit vector float32 [dim].
 
-    role: query or document, by which a client picks the prompt from the manifest, or row for ids without a
-    text; prompt_tokens: leading
+    role: query or document, by which a client picks the prompt from the manifest; prompt_tokens: leading
     tokens that are attended to but not pooled.
     """
 
@@ -61,16 +60,16 @@ class Wrong:
 class FaultTable:
     """Probes by length, and the wrong pipelines by name; after a stroke, which form of the fault it is.
 
-    Of a probe that a wrong pipeline does not name it embeds the shorter ones rightly; of longer ones nothing is
-    known. cut_norms: lengths of the probes' unit vectors once they are cut to the dimension and not normalised
-    again. last_row: the last id of the token table, by itself.
+    Probes before the last one that a wrong pipeline lists are embedded rightly where it does not list them;
+    of those after it nothing is known. cut_norms: lengths of the probes' unit vectors once cut to the
+    dimension and not normalised again. table_rows: of the token table.
     """
 
     dim: int
     probes: list[Probe]
     wrong: dict[str, list[Wrong]]
     cut_norms: list[float]
-    last_row: Probe
+    table_rows: int
 
 
 @dataclass(frozen=True)
@@ -100,20 +99,22 @@ class _File:
     probes: list[_PackedProbe]
     wrong: dict[str, list[_Packed]]
     cut_norms: list[float]
-    last_row: _PackedProbe
+    table_rows: int
 
 
 def write_faults(path: Path, table: FaultTable) -> None:
     """Store faults.json."""
     wrong = {name: [_pack(one) for one in found] for name, found in table.wrong.items()}
     probes = [_pack_probe(one) for one in table.probes]
-    last_row = _pack_probe(table.last_row)
-    file = _File(FAULTS_SCHEMA, table.dim, probes, wrong, table.cut_norms, last_row)
+    file = _File(FAULTS_SCHEMA, table.dim, probes, wrong, table.cut_norms, table.table_rows)
     write_text(path, json.dumps(asdict(file), ensure_ascii=False, separators=(",", ":")) + "\n")
 
 
 def read_faults(folder: Path) -> FaultTable | None:
-    """The fault table of an artifact folder; None for one without. Raises UserError for a file that is none."""
+    """The fault table of an artifact folder, None for one without.
+
+    Raises UserError for a file that is none.
+    """
     path = folder / FAULTS_NAME
     if not path.is_file():
         return None
@@ -133,12 +134,12 @@ def read_faults(folder: Path) -> FaultTable | None:
 def _unpacked(file: _File) -> FaultTable:
     wrong = {name: [_unpack(one) for one in packed] for name, packed in file.wrong.items()}
     probes = [_unpack_probe(one) for one in file.probes]
-    return FaultTable(file.dim, probes, wrong, file.cut_norms, _unpack_probe(file.last_row))
+    return FaultTable(file.dim, probes, wrong, file.cut_norms, file.table_rows)
 
 
 def _check(table: FaultTable, path: Path) -> None:
     many = [one for found in table.wrong.values() for one in found]
-    vectors = [one.vector for one in (*table.probes, table.last_row)] + [one.difference for one in many]
+    vectors = [one.vector for one in table.probes] + [one.difference for one in many]
     if any(len(vector) != table.dim for vector in vectors):
         raise UserError(f"{path}: a vector has another length than {table.dim}")
     if not table.probes or any(not 0 <= one.probe < len(table.probes) for one in many):

@@ -1,4 +1,4 @@
-"""The fault dictionary of a model: deliberately wrong pipelines, run where torch and the right one are at hand.
+"""The fault dictionary of a model: deliberately wrong pipelines, run where torch and the right one are.
 
 Two short probes go through every wrong pipeline, one text beyond the sliding window through the wrong windows
 alone. Wrong are, in turn, the ids, the encoder (export.wrong_gemma), the pooling and the head.
@@ -16,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from common.prompts import default_document_prompt, default_query_prompt
-from export.fault_table import DOCUMENT, QUERY, ROW, FaultTable, Probe, Wrong
+from export.fault_table import DOCUMENT, QUERY, FaultTable, Probe, Wrong
 from export.gemma import is_supported
 from export.head import truncate_normalise
 from export.source import Source
@@ -30,7 +30,9 @@ SHORT_TEXTS = {
     QUERY: "Which planet is known as the Red Planet?",
     DOCUMENT: "Mars, known for its reddish appearance, is often referred to as the Red Planet.",
 }
-LONG_WORDS = "The tide book gives height and board gives truth while every reeve decides at dawn".split()
+LONG_WORDS = tuple(
+    "The tide book gives height and board gives truth while every reeve decides at dawn".split()  # noqa: SIM905
+)
 BEYOND_WINDOW = 2.3
 """Tokens of the long probe as a multiple of the window, so that one of twice the width is told from none."""
 NOTHING = 1e-6
@@ -39,7 +41,7 @@ NOTHING = 1e-6
 
 @dataclass(frozen=True)
 class _Text:
-    """A tokenised probe; prompt_tokens are those of its prompt, unpooled those of them that are not pooled."""
+    """A tokenised probe; prompt_tokens are its prompt's, unpooled those of them that are not pooled."""
 
     role: str
     prompt: str
@@ -51,7 +53,7 @@ class _Text:
 
 @dataclass(frozen=True)
 class _Found:
-    """What a wrong pipeline makes of a probe (by place): its full vector, and its ids where those are wrong."""
+    """What a wrong pipeline makes of a probe (by place): the vector, and the ids where those are wrong."""
 
     name: str
     place: int
@@ -63,8 +65,8 @@ class _Found:
 class FaultMaker:
     """A model's probes rightly and wrongly embedded, to be cut to any dimension.
 
-    texts: short, long where there is one, and the last row; pooled and right: of each, float32 [texts, hidden]
-    and [texts, full].
+    texts: the short ones, and the long one where there is one; pooled and right: float32 [texts, hidden] and
+    [texts, full].
     """
 
     source: Source
@@ -86,8 +88,8 @@ class FaultMaker:
             for text, vector in zip(self.texts, right, strict=True)
         ]
         cut = np.linalg.norm(truncate_normalise(self.right, self.right.shape[1])[:, :dim], axis=1)
-        *probes, last_row = probes
-        return FaultTable(dim, probes, wrong, [float(norm) for norm in cut[:-1]], last_row)
+        rows = self.source.table_rows
+        return FaultTable(dim, probes, wrong, [float(norm) for norm in cut], rows)
 
     def _at(self, dim: int) -> Iterator[_Found]:
         """Everything wrong, as unit vectors of `dim` numbers."""
@@ -116,13 +118,14 @@ class _Run:
         self.source = source
         self.backbone: Any = source.backbone
         self.is_gemma = is_supported(source.backbone)
-        self.window = self.backbone.config.sliding_window if self.is_gemma else None
+        config: Any = self.backbone.config
+        self.window: int | None = config.sliding_window if self.is_gemma else None
         self.short = [self._text(role, text, max_tokens) for role, text in SHORT_TEXTS.items()]
         self.long = self._long_text(max_tokens)
 
     def maker(self) -> FaultMaker:
         """Everything, in the order of the probes' places."""
-        texts = [*self.short, *self.long, self._last_row()]
+        texts = [*self.short, *self.long]
         pooled = np.stack([self._pooled(text) for text in texts])
         wrong = [*self._wrong_ids(), *self._wrong_poolings(), *self._wrong_encoders(), *self._wrong_windows()]
         right = np.stack([self._head(vector) for vector in pooled])
@@ -149,12 +152,6 @@ class _Run:
         while len((text := self._text(DOCUMENT, " ".join(words), max_tokens)).ids) < wanted:
             words.append(LONG_WORDS[(len(words) * 5 + len(words) // 7) % len(LONG_WORDS)])
         return [text] if wanted > self.window else []
-
-    def _last_row(self) -> _Text:
-        """The last id that the table has a row for, between the special tokens of a text."""
-        ids, special = self.short[0].ids, set(self.source.tokenizer.all_special_ids)
-        begin, end = ([one] if one in special else [] for one in (ids[0], ids[-1]))
-        return _Text(ROW, "", "", [*begin, self.source.table_rows - 1, *end], 0, 0)
 
     def _wrong_ids(self) -> Iterator[_Found]:
         for place, text in enumerate(self.short):
@@ -208,7 +205,7 @@ class _Run:
 
     def _wrong_windows(self) -> Iterator[_Found]:
         for place, text in enumerate(self.long, len(self.short)):
-            for name, masks in wrong_windows(self.window).items():
+            for name, masks in wrong_windows(self.window or 0).items():
                 yield _Found(name, place, self._head(self._pooled(text, masks)))
 
     def _pooled(self, text: _Text, masks: Masks | None = None) -> Float32:

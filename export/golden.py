@@ -197,6 +197,7 @@ def summarise(results: Sequence[GoldenResult]) -> Parity:
 def row_cosines(left: Float32, right: Float32) -> npt.NDArray[np.float64]:
     """Cosine of corresponding rows of two [n, d] arrays; a non-finite row counts as -1."""
     a, b = left.astype(np.float64), right.astype(np.float64)
-    norms = np.linalg.norm(a, axis=1) * np.linalg.norm(b, axis=1)
-    cosines: npt.NDArray[np.float64] = np.sum(a * b, axis=1) / np.where(norms > 0, norms, 1)
+    with np.errstate(invalid="ignore"):  # infinity over infinity, and times zero
+        norms = np.linalg.norm(a, axis=1) * np.linalg.norm(b, axis=1)
+        cosines: npt.NDArray[np.float64] = np.sum(a * b, axis=1) / np.where(norms > 0, norms, 1)
     return np.where(np.isfinite(cosines), cosines, -1.0)

@@ -183,7 +183,7 @@ def alterations(layer_types: list[str]) -> dict[str, Alteration]:
 
 @dataclass(frozen=True)
 class Masks:
-    """Who sees whom: keys at a distance below a reach (None: any), by kind of layer; or no key that follows."""
+    """Who sees whom: keys nearer than a reach (None: all) by kind of layer; causal: none that follow."""
 
     sliding: int | None
     full: int | None = None
@@ -197,7 +197,9 @@ class Masks:
         apart = places[:, None] - places[None, :]
         seen = apart >= 0 if self.causal else torch.ones_like(apart, dtype=torch.bool)
         reaches = {SLIDING: self.sliding, FULL: self.full}
-        near = {kind: seen if reach is None else seen & (apart.abs() < reach) for kind, reach in reaches.items()}
+        near = {
+            kind: seen if reach is None else seen & (apart.abs() < reach) for kind, reach in reaches.items()
+        }
         return {kind: mask[None, None] for kind, mask in near.items()}
 
 

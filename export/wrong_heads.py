@@ -18,7 +18,12 @@ POOLINGS: dict[str, Callable[[Float32], Float32]] = {
     "max": lambda states: states.max(axis=0),
 }
 """float32 [tokens, hidden] to [hidden], by Sentence Transformers' names; prompt tokens are cut off before."""
-NAMES = {"mean": "mean-pooling", "cls": "cls-pooling", "lasttoken": "last-token-pooling", "max": "max-pooling"}
+NAMES = {
+    "mean": "mean-pooling",
+    "cls": "cls-pooling",
+    "lasttoken": "last-token-pooling",
+    "max": "max-pooling",
+}
 
 
 def wrong_poolings(
@@ -75,9 +80,7 @@ def _without(weights: list[Float32], place: int) -> list[Float32]:
     return [one for index, one in enumerate(weights) if index != place]
 
 
-def _product(
-    name: str, pooled: Float32, weights: list[Float32], dim: int
-) -> Iterator[tuple[str, Float32]]:
+def _product(name: str, pooled: Float32, weights: list[Float32], dim: int) -> Iterator[tuple[str, Float32]]:
     """The vectors behind these layers, where their shapes fit each other and give enough numbers."""
     widths = [pooled.shape[1], *(len(one) for one in weights)]
     if widths[-1] >= dim and all(one.shape[1] == width for one, width in zip(weights, widths, strict=False)):

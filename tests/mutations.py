@@ -1,7 +1,7 @@
 """Faults injected into real artifacts: edits of an ONNX graph, of tokenizer.json and of the manifest.
 
-The hashes of a mutated artifact agree, and golden.json and faults.json stay those of the right model: it is what
-a broken exporter would have written.
+The hashes of a mutated artifact agree, and golden.json and faults.json stay those of the right model: it is
+what a broken exporter would have written. tests/graph_faults.py has the edits of the graph.
 """
 
 import dataclasses
@@ -18,18 +18,14 @@ from onnx import helper, numpy_helper
 from export.artifact import open_artifact, write_manifest
 from export.manifest import TOKENIZER_BIN, TOKENIZER_NAME, Manifest
 
-MASKED = -1e4
 HIDDEN = 256
 Edit = Callable[["Graph"], None]
 
 
 def mutated(artifact: Path, out: Path, change: Callable[[Path], Manifest | None]) -> Path:
-    """A copy of an artifact after `change`, which may give another manifest; its file table is written anew."""
+    """A copy of an artifact after `change`, which may give another manifest, with a new file table."""
     shutil.copytree(artifact, out)
-    manifest = change(out) or open_artifact(out, verify=False).manifest
-    if not (out / TOKENIZER_BIN).is_file():
-        manifest = dataclasses.replace(manifest, files={})
-    write_manifest(out, manifest)
+    write_manifest(out, change(out) or open_artifact(out, verify=False).manifest)
     return out
 
 
@@ -83,7 +79,8 @@ class Graph:
         return [node for node in self.proto.graph.node if node.op_type == operator]
 
     def maker(self, output: str) -> onnx.NodeProto:
-        return next(node for node in self.proto.graph.node if output in node.output)
+        found: onnx.NodeProto = next(node for node in self.proto.graph.node if output in node.output)
+        return found
 
     def number(self, value: Any, dtype: str = "float32") -> str:
         self._made += 1
@@ -97,7 +94,9 @@ class Graph:
         self._made += 1
         output = f"mutation_{self._made}"
         place = list(self.proto.graph.node).index(node)
-        self.proto.graph.node.insert(place, helper.make_node(operator, inputs, [output], output, **attributes))
+        self.proto.graph.node.insert(
+            place, helper.make_node(operator, inputs, [output], output, **attributes)
+        )
         return output
 
     def change_input(self, node: onnx.NodeProto, place: int, operator: str, *others: str, **kw: Any) -> None:
@@ -106,161 +105,6 @@ class Graph:
 
     def array(self, name: str) -> Any:
         return numpy_helper.to_array(next(one for one in self.proto.graph.initializer if one.name == name))
-
-
-def embedding_scale(graph: Graph) -> None:
-    scaled = graph.maker(graph.maker("layers.0.input_layernorm").input[0])
-    scaled.input[1] = graph.number(1.0)
-
-
-def rope(sliding: int, full: int) -> Edit:
-    """Which of the tables, the sliding layers' (0) or the full layers' (1), each kind of layer reads."""
-
-    def edit(graph: Graph) -> None:
-        nodes = graph.nodes("RotaryEmbedding")
-        tables = [list(nodes[0].input[1:3]), list(nodes[-1].input[1:3])]
-        for node in nodes:
-            chosen = sliding if list(node.input[1:3]) == tables[0] else full
-            node.input[1], node.input[2] = tables[chosen]
-
-    return edit
-
-
-def rope_missing(graph: Graph) -> None:
-    zero = graph.number(0, "int64")
-    for node in graph.nodes("RotaryEmbedding"):
-        graph.change_input(node, 3, "Mul", zero)
-
-
-def rope_interleaved(graph: Graph) -> None:
-    for node in graph.nodes("RotaryEmbedding"):
-        node.attribute.append(helper.make_attribute("interleaved", 1))
-
-
-def window(change: Callable[[float], float]) -> Edit:
-    def edit(graph: Graph) -> None:
-        (node,) = graph.nodes("GreaterOrEqual")
-        node.input[1] = graph.number(change(float(graph.array(node.input[1]))))
-
-    return edit
-
-
-def causal(graph: Graph) -> None:
-    (apart,) = graph.nodes("Abs")
-    for softmax in graph.nodes("Softmax"):
-        masked = graph.maker(softmax.input[0])
-        later = graph.before(masked, "Less", [apart.input[0], graph.number(0.0)])
-        hidden = graph.before(masked, "Cast", [later], to=1)
-        graph.change_input(masked, 1, "Add", graph.before(masked, "Mul", [hidden, graph.number(MASKED)]))
-
-
-def query_scale(graph: Graph) -> None:
-    for node in graph.nodes("RMSNormalization"):
-        if node.output[0].endswith("q_norm"):
-            graph.change_input(node, 1, "Mul", graph.number(8.0))
-
-
-def final_norm(graph: Graph) -> None:
-    node = graph.maker("norm")
-    node.CopyFrom(helper.make_node("Identity", [node.input[0]], ["norm"], "norm"))
-
-
-def norm_weights(graph: Graph) -> None:
-    """w in place of 1 + w; the queries' norm holds the scale of the scores too, an eighth."""
-    for node in graph.nodes("RMSNormalization"):
-        one = 0.125 if node.output[0].endswith("q_norm") else 1.0
-        graph.change_input(node, 1, "Sub", graph.number(one))
-
-
-def last_layer(graph: Graph) -> None:
-    """The final norm on what the layer before the last adds up to."""
-    graph.maker("norm").input[0] = graph.maker("layers.5.input_layernorm").input[0]
-
-
-def first_layer(graph: Graph) -> None:
-    after, before = (graph.maker(f"layers.{index}.input_layernorm").input[0] for index in (1, 0))
-    for node in graph.proto.graph.node:
-        for place, name in enumerate(node.input):
-            if name == after:
-                node.input[place] = before
-
-
-def gate_up(graph: Graph) -> None:
-    for index in range(6):
-        gate, up = (f"layers.{index}.mlp.{name}_proj.product" for name in ("gate", "up"))
-        gelu = next(node for node in graph.nodes("Gelu") if gate in node.input)
-        product = next(node for node in graph.nodes("Mul") if up in node.input)
-        gelu.input[0] = up
-        product.input[list(product.input).index(up)] = gate
-
-
-def gelu(graph: Graph) -> None:
-    for node in graph.nodes("Gelu"):
-        del node.attribute[:]
-
-
-def pooling(how: str) -> Edit:
-    def edit(graph: Graph) -> None:
-        node = graph.maker("pooled")
-        states = graph.maker(graph.maker(node.input[0]).input[0]).input[1]
-        if how == "max":
-            axes = graph.number([1], "int64")
-            node.CopyFrom(helper.make_node("ReduceMax", [states, axes], ["pooled"], keepdims=0))
-        else:
-            place = graph.number(0 if how == "cls" else -1, "int64")
-            node.CopyFrom(helper.make_node("Gather", [states, place], ["pooled"], axis=1))
-
-    return edit
-
-
-def padding_pooled(graph: Graph) -> None:
-    """The mean over the padding too."""
-    cast = graph.maker(graph.maker(graph.maker(graph.maker("pooled").input[1]).input[0]).input[0])
-    one = graph.number(1, "int64")
-    graph.change_input(cast, 0, "Max", one)
-
-
-def padding_attended(graph: Graph) -> None:
-    for node in graph.nodes("Equal"):
-        node.input[1] = graph.number(-1, "int64")
-
-
-def neighbours(graph: Graph) -> None:
-    """A share of the batch's mean in each pooled vector; alone it only makes it longer."""
-    node = next(one for one in graph.proto.graph.node if "pooled" in one.input)
-    mean = graph.before(node, "ReduceMean", ["pooled", graph.number([0], "int64")])
-    graph.change_input(node, 0, "Add", graph.before(node, "Mul", [mean, graph.number(0.1)]))
-
-
-def noise(graph: Graph) -> None:
-    """Dropout as in training."""
-    node = graph.nodes("ReduceL2")[0]
-    given = [node.input[0], graph.number(0.05), graph.number(True, "bool")]
-    noisy = graph.before(node, "Dropout", given)
-    node.input[0] = noisy
-    graph.maker("sentence_embedding").input[0] = noisy
-
-
-def not_normalised(graph: Graph) -> None:
-    node = graph.maker("sentence_embedding")
-    node.CopyFrom(helper.make_node("Identity", [node.input[0]], ["sentence_embedding"]))
-
-
-def not_finite(graph: Graph) -> None:
-    node = graph.maker("sentence_embedding")
-    graph.change_input(node, 0, "Mul", graph.number(np.inf))
-
-
-def ids_shifted(graph: Graph) -> None:
-    readers = [one for one in graph.proto.graph.node if "input_ids" in one.input]
-    node = next(one for one in readers if one.op_type in ("Gather", "Reshape"))
-    graph.change_input(node, list(node.input).index("input_ids"), "Add", graph.number(1, "int64"))
-
-
-def dense_missing(graph: Graph) -> None:
-    node = graph.maker("head.0.product")
-    bounds = [graph.number([value], "int64") for value in (0, 128, 1)]
-    node.CopyFrom(helper.make_node("Slice", ["pooled", *bounds], list(node.output)))
 
 
 def head_weights(change: Callable[[Any], Any]) -> Callable[[Path], None]:
@@ -286,16 +130,6 @@ def other_head(wide: Path, edit: Edit | None = None) -> Callable[[Path], None]:
     return change
 
 
-def cut_last(graph: Graph) -> None:
-    """The first 128 numbers of the unit vector, which nothing normalises again."""
-    node = graph.maker("sentence_embedding")
-    node.output[0] = "whole"
-    bounds = [graph.number([value], "int64") for value in (0, 128, 1)]
-    graph.proto.graph.node.append(helper.make_node("Slice", ["whole", *bounds], ["sentence_embedding"]))
-    del graph.proto.graph.output[0].type.tensor_type.shape.dim[1]
-    graph.proto.graph.output[0].type.tensor_type.shape.dim.add(dim_value=128)
-
-
 def rows_shuffled(folder: Path) -> None:
     """Every other row of the fp32 token table in its neighbour's place."""
     graph = onnx.load(str(folder / "model.onnx"), load_external_data=False).graph
@@ -306,7 +140,13 @@ def rows_shuffled(folder: Path) -> None:
     rows.flush()
 
 
-def scale_doubled(graph: Graph) -> None:
-    """One product of the middle twice as large as it should be, where no norm follows."""
-    node = graph.maker("layers.2.mlp.gate_proj.product")
-    graph.change_input(node, 0, "Mul", graph.number(2.0))
+class Trembling:
+    """An open model whose vectors are never the same twice."""
+
+    def __init__(self, session: Any) -> None:
+        self._session = session
+        self._random = np.random.default_rng(0)
+
+    def run_batch(self, batch: Any) -> Any:
+        vectors = self._session.run_batch(batch)
+        return (vectors + self._random.normal(scale=1e-5, size=vectors.shape)).astype(np.float32)
