@@ -33,7 +33,7 @@ SHORT_TEXTS = {
 LONG_WORDS = tuple(
     "The tide book gives height and board gives truth while every reeve decides at dawn".split()  # noqa: SIM905
 )
-BEYOND_WINDOW = 2.3
+BEYOND_WINDOW = 2.1
 """Tokens of the long probe as a multiple of the window, so that one of twice the width is told from none."""
 NOTHING = 1e-6
 """A wrong pipeline that moves no vector by more than this is no fault of the model at hand."""
@@ -107,8 +107,12 @@ def make_faults(source: Source, max_tokens: int) -> FaultMaker:
     """
     import torch
 
-    with torch.no_grad():
-        return _Run(source, max_tokens).maker()
+    limit, source.model.max_seq_length = source.model.max_seq_length, max_tokens
+    try:
+        with torch.no_grad():
+            return _Run(source, max_tokens).maker()
+    finally:
+        source.model.max_seq_length = limit
 
 
 class _Run:
@@ -120,8 +124,9 @@ class _Run:
         self.is_gemma = is_supported(source.backbone)
         config: Any = self.backbone.config
         self.window: int | None = config.sliding_window if self.is_gemma else None
-        self.short = [self._text(role, text, max_tokens) for role, text in SHORT_TEXTS.items()]
-        self.long = self._long_text(max_tokens)
+        self.max_tokens = max_tokens
+        self.short = [self._text(role, text) for role, text in SHORT_TEXTS.items()]
+        self.long = self._long_text()
 
     def maker(self) -> FaultMaker:
         """Everything, in the order of the probes' places."""
@@ -135,21 +140,21 @@ class _Run:
         prompts = self.source.model.prompts
         return default_query_prompt(prompts) if role == QUERY else default_document_prompt(prompts)
 
-    def _text(self, role: str, text: str, max_tokens: int) -> _Text:
+    def _text(self, role: str, text: str) -> _Text:
         prompt = self._prompt(role)
         special = set(self.source.tokenizer.all_special_ids)
         alone = right_ids(self.source, prompt) if prompt else []
         tokens = len(alone) - (bool(alone) and alone[-1] in special)
         unpooled = 0 if self.source.include_prompt else tokens
-        return _Text(role, prompt, text, right_ids(self.source, prompt + text)[:max_tokens], tokens, unpooled)
+        return _Text(role, prompt, text, right_ids(self.source, prompt + text), tokens, unpooled)
 
-    def _long_text(self, max_tokens: int) -> list[_Text]:
+    def _long_text(self) -> list[_Text]:
         """A text beyond the window that does not repeat itself; none where that has no effect."""
         if self.window is None:
             return []
-        wanted = min(max_tokens, int(BEYOND_WINDOW * self.window))
+        wanted = min(self.max_tokens, int(BEYOND_WINDOW * self.window))
         words: list[str] = []
-        while len((text := self._text(DOCUMENT, " ".join(words), max_tokens)).ids) < wanted:
+        while len((text := self._text(DOCUMENT, " ".join(words))).ids) < wanted:
             words.append(LONG_WORDS[(len(words) * 5 + len(words) // 7) % len(LONG_WORDS)])
         return [text] if wanted > self.window else []
 
@@ -157,7 +162,8 @@ class _Run:
         for place, text in enumerate(self.short):
             prompts = (text.prompt, self.short[1 - place].prompt)
             for name, ids in wrong_inputs(self.source, prompts, text.text):
-                yield _Found(name, place, self._head(self._pool(self._states(ids), text.unpooled)), ids)
+                if len(ids) <= self.max_tokens:
+                    yield _Found(name, place, self._head(self._pool(self._states(ids), text.unpooled)), ids)
 
     def _wrong_poolings(self) -> Iterator[_Found]:
         for place, text in enumerate(self.short):
@@ -188,7 +194,7 @@ class _Run:
         known = inspect.signature(self.backbone.forward).parameters
         for place, text in enumerate(self.short):
             inputs = self._inputs(text.ids)
-            if "position_ids" in known and len(text.ids) < self.source.max_tokens:
+            if "position_ids" in known and len(text.ids) < self.max_tokens:
                 moved = (inputs["attention_mask"].cumsum(1)).long()
                 yield from self._other("positions-off-by-one", place, {**inputs, "position_ids": moved})
             if "token_type_ids" in known and getattr(self.backbone.config, "type_vocab_size", 0) > 1:

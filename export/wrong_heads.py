@@ -65,8 +65,10 @@ def wrong_heads(
     weights = [layer.weight.astype(np.float32) for layer in layers]
     for left_out in range(len(weights) if len(weights) > 1 else 0):
         yield from _product(f"dense-missing/{left_out + 1}", pooled, _without(weights, left_out), dim)
+    square = pooled.shape[1] == full == dim  # all layers turned are then the folded one turned
     if len(weights) > 1:
         yield from _product("dense-order-swapped", pooled, weights[::-1], dim)
+    if len(weights) > 1 and not square:
         yield from _product("dense-order-swapped/transposed", pooled, [one.T for one in weights[::-1]], dim)
     for place in range(len(weights)):
         turned = [one.T if index == place else one for index, one in enumerate(weights)]

@@ -48,7 +48,7 @@ def window(change: Callable[[float], float]) -> Edit:
 
 
 def causal(graph: Graph) -> None:
-    (apart,) = graph.nodes("Abs")
+    apart = graph.nodes("Abs")[0]
     for softmax in graph.nodes("Softmax"):
         masked = graph.maker(softmax.input[0])
         later = graph.before(masked, "Less", [apart.input[0], graph.number(0.0)])

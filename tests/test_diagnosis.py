@@ -206,6 +206,15 @@ def test_a_model_that_is_never_the_same_twice_is_named(artifacts: Path, monkeypa
     assert names(embedder) == ["nondeterministic"]
 
 
+def test_an_embedder_without_its_guard_is_named(artifacts: Path, monkeypatch: Any) -> None:
+    """As fp32 ONNX does by itself for -1; past the table that runtime refuses."""
+    embedder = opened(artifacts / FP32)
+    monkeypatch.setattr(embedder, "run", embedder.session.run_batch)
+    (fault,) = diagnose(embedder)
+    assert fault.name == "out-of-range-ids-accepted"
+    assert "id -1 gives a vector" in fault.evidence
+
+
 def test_a_graph_that_opens_but_cannot_run_is_named(artifacts: Path, tmp_path: Path) -> None:
     def two_axes_wrong(graph: m.Graph) -> None:
         node = graph.maker("head.0.product")
