@@ -21,6 +21,8 @@ EXACT_EXPLAINED, ROUNDED_EXPLAINED = 0.5, 0.2
 """Least share that a fault must explain: of an fp32 profile and of a quantised one. Right profiles: 0.02."""
 EXACT_NOISE = 5e-4
 """Distance at which an fp32 profile may lie from its pipeline. Measured: 1e-6, with llama.cpp 1.2e-4."""
+CLEAR = 0.9
+"""Share that is a name whatever is left: a wrong pipeline may round worse than the right one does."""
 NOISE_FACTOR = 2.0
 STORED = 0.03
 """Share of a difference that its storage in 8 bits may cost. Measured: 0.02."""
@@ -65,7 +67,7 @@ def _match(name: str, wrong: list[Wrong], moved: npt.NDArray[np.float64]) -> Mat
 
 
 def is_named(match: Match, rounding_cosine: float | None) -> bool:
-    """Whether a match explains enough, and leaves no more than rounding does.
+    """Whether a match explains enough, and nearly all or so much that no more is left than rounding leaves.
 
     rounding_cosine: mean cosine to the golden vectors that rounding the weights leaves; None for fp32.
     """
@@ -73,4 +75,5 @@ def is_named(match: Match, rounding_cosine: float | None) -> bool:
         least, noise = EXACT_EXPLAINED, EXACT_NOISE
     else:
         least, noise = ROUNDED_EXPLAINED, math.sqrt(max(0.0, 2 - 2 * rounding_cosine))
-    return match.explained >= least and match.left <= NOISE_FACTOR * noise + STORED * match.moved
+    is_clear = match.explained >= CLEAR or match.left <= NOISE_FACTOR * noise + STORED * match.moved
+    return match.explained >= least and is_clear
