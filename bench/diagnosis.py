@@ -44,27 +44,29 @@ def diagnose(embedder: Embedder, results: Sequence[GoldenResult] = ()) -> list[F
     """
     golden = read_golden(embedder.artifact.path)
     table = read_faults(embedder.artifact.path)
+    found: list[Fault] = []
     try:
-        return list(_faults(embedder, golden, table, results))
+        found += _faults(embedder, golden, table, results)
     except UserError as error:
-        return [Fault("does-not-run", str(error))]
+        found.append(Fault("does-not-run", str(error)))
+    return found
 
 
 def _faults(
     embedder: Embedder, golden: list[GoldenText], table: FaultTable | None, results: Sequence[GoldenResult]
 ) -> Iterator[Fault]:
-    probes = table.probes if table else _stand_ins(embedder, golden)
+    probes = table.probes if table else _stand_ins(golden)
     ids = list(_id_faults(embedder, golden, table))
     yield from ids
     yield from check_ids_refused(embedder)
-    vectors = np.concatenate([_embed(embedder, one.ids, one.prompt_tokens) for one in probes])
+    vectors = np.concatenate([_embed(embedder, one) for one in probes])
     manifest = embedder.manifest
     plain = list(check_vectors(vectors, manifest.dim, manifest.full_dim))
     if table and vectors.shape[1] == manifest.dim:
         plain = [_cut_instead(fault, table, vectors) for fault in plain]
         yield from _table_rows(embedder, table.table_rows)
     rows = [probes[0].ids, max((one.ids for one in probes), key=len)]
-    plain += check_invariance(embedder, rows, probes[0].prompt_tokens)
+    plain += check_invariance(embedder, rows, embedder.tokenizer.prompt_tokens(probes[0].prompt))
     yield from plain
     if vectors.shape[1] == manifest.dim and np.isfinite(vectors).all():
         found = matches(table, vectors) if table else []
@@ -74,17 +76,18 @@ def _faults(
             yield from _unexplained(embedder, _cosines(probes, vectors, results), found)
 
 
-def _embed(embedder: Embedder, ids: list[int], prompt_tokens: int) -> Float32:
-    return embedder.run(embedder.tokenizer.batch([ids], prompt_tokens))
+def _embed(embedder: Embedder, probe: Probe) -> Float32:
+    """The vector [1, dim] of the right ids, the prompt marked as the artifact does it."""
+    tokenizer = embedder.tokenizer
+    return embedder.run(tokenizer.batch([probe.ids], tokenizer.prompt_tokens(probe.prompt)))
 
 
-def _stand_ins(embedder: Embedder, golden: list[GoldenText]) -> list[Probe]:
+def _stand_ins(golden: list[GoldenText]) -> list[Probe]:
     """Golden texts as probes, for artifacts without a fault table: the first behind its prompt, by length."""
     prompt = golden[0].prompt
     short = [one for one in golden if len(one.ids) <= SHORT and one.prompt == prompt] or golden[:1]
-    skip = embedder.tokenizer.prompt_tokens(prompt)
     vectors = [np.array(one.vector, dtype=np.float32) for one in short]
-    probes = [Probe(QUERY, prompt, g.text, g.ids, skip, v) for g, v in zip(short, vectors, strict=True)]
+    probes = [Probe(QUERY, prompt, g.text, g.ids, v) for g, v in zip(short, vectors, strict=True)]
     return sorted(probes, key=lambda one: len(one.ids))
 
 

@@ -20,9 +20,10 @@ Float32 = npt.NDArray[np.float32]
 
 UNIT_TOLERANCE = 1e-3
 MOVED = {"fp32": 1e-4}
-"""Distance by which padding or a neighbour may move a unit vector. Measured: 1e-6 in every precision."""
-MOVED_ROUNDED = 1e-2
-"""The same for quantised profiles: one activation that rounds the other way is seen."""
+"""Distance by which padding or a neighbour may move a unit vector. Measured: 1e-6."""
+MOVED_ROUNDED = 0.03
+"""The same for quantised profiles, whose kernels may round activations otherwise when there are more tokens.
+Measured: 1e-6 on the starter, 0.013 (int8) and 0.009 (q4_0) at EmbeddingGemma's shape."""
 
 
 def check_vectors(vectors: Float32, dim: int, full_dim: int) -> Iterator[Fault]:

@@ -32,15 +32,13 @@ STEPS = 127
 class Probe:
     """A text behind a prompt of the model, with its right ids and unit vector float32 [dim].
 
-    role: query or document, by which a client picks the prompt from the manifest; prompt_tokens: leading
-    tokens that are attended to but not pooled.
+    role: query or document, by which a client picks the prompt from the manifest.
     """
 
     role: str
     prompt: str
     text: str
     ids: list[int]
-    prompt_tokens: int
     vector: Float32
 
 
@@ -88,7 +86,6 @@ class _PackedProbe:
     prompt: str
     text: str
     ids: list[int]
-    prompt_tokens: int
     vector: str
 
 

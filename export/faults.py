@@ -84,7 +84,7 @@ class FaultMaker:
             if np.linalg.norm(difference) > NOTHING:
                 wrong.setdefault(one.name, []).append(Wrong(one.place, difference, one.ids))
         probes = [
-            Probe(text.role, text.prompt, text.text, text.ids, text.unpooled, vector)
+            Probe(text.role, text.prompt, text.text, text.ids, vector)
             for text, vector in zip(self.texts, right, strict=True)
         ]
         cut = np.linalg.norm(truncate_normalise(self.right, self.right.shape[1])[:, :dim], axis=1)

@@ -9,11 +9,14 @@ import graph_faults as f
 import mutations as m
 import numpy as np
 import pytest
+from test_bert import build_bert
 
 from bench.diagnosis import diagnose
 from export.embedder import Embedder, Opening
 from export.golden import golden_results, read_golden
 from export.manifest import FAULTS_NAME
+from export.source import open_source
+from export.to_onnx import export_onnx
 
 Change = Callable[[Path], Any]
 FP32, Q8_0, Q4_0, INT8 = "onnx-fp32-128d", "onnx-q8_0-128d", "onnx-q4_0-128d", "onnx-int8-128d"
@@ -222,6 +225,14 @@ def test_a_graph_that_opens_but_cannot_run_is_named(artifacts: Path, tmp_path: P
 
     folder = m.mutated(artifacts / FP32, tmp_path / "wrong", m.graph_edit(two_axes_wrong))
     assert names(opened(folder)) == ["does-not-run"]
+
+
+def test_a_bert_that_pools_its_prompt_is_named(tmp_path: Path) -> None:
+    source = open_source(str(build_bert(tmp_path / "bert", "mean", include_prompt=False)))
+    (right,) = export_onnx(source, [128], tmp_path / "out")
+    assert names(opened(right)) == []
+    wrong = m.mutated(right, tmp_path / "wrong", m.manifest_edit(include_prompt=True))
+    assert names(opened(wrong)) == ["prompt-pooled"]
 
 
 def test_evidence_has_the_form_and_the_numbers(artifacts: Path, tmp_path: Path) -> None:
