@@ -93,6 +93,11 @@ class Embedder:
         self.tokenizer = TextTokenizer(artifact.path, artifact.manifest)
         self._session = open_session(artifact, opening or Opening())
 
+    @property
+    def session(self) -> Session:
+        """The open model, which trusts its ids; what embeds texts goes through `run`."""
+        return self._session
+
     @classmethod
     def open(cls, path: str | Path, opening: Opening | None = None, verify: bool = True) -> Embedder:
         """Open an artifact folder, its hashes checked unless `verify` is False."""

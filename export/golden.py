@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -66,6 +67,23 @@ class GoldenText:
     prompt: str
     ids: list[int]
     vector: list[float]
+
+
+@dataclass(frozen=True)
+class GoldenResult:
+    """How an artifact does on one golden text of `tokens` ids.
+
+    ids_equal: whether its tokenizer gives those ids; cosine: to the reference, -1 for a vector that is not
+    finite or of another length; norm: of the vector as it came out.
+    """
+
+    prompt: str
+    text: str
+    tokens: int
+    ids_equal: bool
+    cosine: float
+    norm: float
+    finite: bool
 
 
 @dataclass(frozen=True)
@@ -138,23 +156,48 @@ def read_golden(folder: Path, longest: int | None = None) -> list[GoldenText]:
     return [text for text in golden if len(text.ids) <= (longest or len(text.ids))]
 
 
-def golden_parity(embedder: Embedder, longest: int | None = None) -> Parity:
+def golden_results(embedder: Embedder, longest: int | None = None) -> list[GoldenResult]:
     """Embed an artifact's golden texts of up to `longest` tokens, one at a time; compare ids and vectors."""
-    golden = read_golden(embedder.artifact.path, longest)
-    vectors = np.concatenate([embedder.embed_prompted([(g.prompt, g.text)]) for g in golden])
-    cosines = row_cosines(vectors, np.array([g.vector for g in golden], dtype=np.float32))
-    worst = int(np.argmin(cosines))
+    return [_result(embedder, text) for text in read_golden(embedder.artifact.path, longest)]
+
+
+def _result(embedder: Embedder, golden: GoldenText) -> GoldenResult:
+    tokenizer = embedder.tokenizer
+    ids = tokenizer.ids(golden.text, golden.prompt)
+    vectors = embedder.run(tokenizer.batch([ids], tokenizer.prompt_tokens(golden.prompt)))
+    right = np.array([golden.vector], dtype=np.float32)
+    same_length = vectors.shape == right.shape
+    return GoldenResult(
+        prompt=golden.prompt,
+        text=golden.text,
+        tokens=len(golden.ids),
+        ids_equal=ids == golden.ids,
+        cosine=float(row_cosines(vectors, right)[0]) if same_length else -1.0,
+        norm=float(np.linalg.norm(vectors[0].astype(np.float64))),
+        finite=bool(np.isfinite(vectors).all()),
+    )
+
+
+def golden_parity(embedder: Embedder, longest: int | None = None) -> Parity:
+    """The golden results of an artifact in four figures."""
+    return summarise(golden_results(embedder, longest))
+
+
+def summarise(results: Sequence[GoldenResult]) -> Parity:
+    """Mean and worst of golden results. At least one is given."""
+    worst = min(results, key=lambda one: one.cosine)
     return Parity(
-        cosine_mean=float(cosines.mean()),
-        cosine_min=float(cosines[worst]),
-        worst_text=(golden[worst].prompt + golden[worst].text)[:60],
-        ids_equal=all(embedder.tokenizer.ids(g.text, g.prompt) == g.ids for g in golden),
+        cosine_mean=float(np.mean([one.cosine for one in results])),
+        cosine_min=worst.cosine,
+        worst_text=(worst.prompt + worst.text)[:60],
+        ids_equal=all(one.ids_equal for one in results),
     )
 
 
 def row_cosines(left: Float32, right: Float32) -> npt.NDArray[np.float64]:
     """Cosine of corresponding rows of two [n, d] arrays; a non-finite row counts as -1."""
     a, b = left.astype(np.float64), right.astype(np.float64)
-    norms = np.linalg.norm(a, axis=1) * np.linalg.norm(b, axis=1)
-    cosines: npt.NDArray[np.float64] = np.sum(a * b, axis=1) / np.where(norms > 0, norms, 1)
+    with np.errstate(invalid="ignore"):  # infinity over infinity, and times zero
+        norms = np.linalg.norm(a, axis=1) * np.linalg.norm(b, axis=1)
+        cosines: npt.NDArray[np.float64] = np.sum(a * b, axis=1) / np.where(norms > 0, norms, 1)
     return np.where(np.isfinite(cosines), cosines, -1.0)

@@ -70,6 +70,7 @@ class LiteRTSession:
         Raises UserError when LiteRT cannot read the file or the cache folder cannot be written.
         """
         model, manifest = artifact.model_path, artifact.manifest
+        self._path = model
         wanted = (manifest.dim, *manifest.further_dims).index(dim or manifest.dim)
         self._first = wanted * len(manifest.lengths)
         self._lengths = manifest.lengths
@@ -99,9 +100,13 @@ class LiteRTSession:
             rows.append(self.run(ids[mask > 0].tolist(), skip))
         return np.stack(rows)
 
-    def run(self, row: list[int], prompt_tokens: int | None = None) -> Float32:
-        """Embed one row of ids: float32 [dim]. Raises UserError for a row longer than every signature."""
-        index = next((i for i, length in enumerate(self._lengths) if len(row) <= length), None)
+    def run(self, row: list[int], prompt_tokens: int | None = None, at_least: int = 0) -> Float32:
+        """Embed one row of ids: float32 [dim], in a signature of `at_least` tokens.
+
+        Raises UserError for a row longer than every signature, or one that LiteRT cannot run.
+        """
+        needed = max(len(row), at_least)
+        index = next((i for i, length in enumerate(self._lengths) if needed <= length), None)
         if index is None:
             raise UserError(f"{len(row)} tokens: the longest signature takes {self._lengths[-1]}")
         signature = self._first + index
@@ -113,7 +118,11 @@ class LiteRTSession:
             inputs[0].write(ids)
         if prompt_tokens is not None:
             inputs[1].write(np.array([[prompt_tokens]], dtype=np.int32))
-        self._model.run_by_index(signature, inputs, outputs)
+        try:
+            self._model.run_by_index(signature, inputs, outputs)
+        except RuntimeError as error:
+            reason = str(error).splitlines()[0]
+            raise UserError(f"{self._path}: LiteRT cannot run it ({reason})") from None
         vector: Float32 = np.array(outputs[0].read(dim, np.float32))
         hand_back(self._pages)
         return vector

@@ -9,6 +9,8 @@ from common.errors import UserError
 MANIFEST_SCHEMA = "pocketvec.manifest/1"
 MANIFEST_NAME = "manifest.json"
 GOLDEN_NAME = "golden.json"
+FAULTS_NAME = "faults.json"
+"""What broken pipelines would give; absent from older artifacts. docs/faults.md."""
 TOKENIZER_NAME = "tokenizer.json"
 TOKENIZER_BIN = "tokenizer.bin"
 """The same tokenizer as a table to map; absent where it has no such form. docs/tokenizer.md."""

@@ -15,8 +15,11 @@ from common.files import refuse_existing, remove_empty, sha256_file
 from export.artifact import write_manifest, writing_artifact
 from export.bpe_table import UnsupportedTokenizerError, build_table
 from export.bpe_tokenizer import BpeTokenizer
+from export.fault_table import write_faults
+from export.faults import make_faults
 from export.golden import GoldenText, write_golden
 from export.manifest import (
+    FAULTS_NAME,
     GOLDEN_NAME,
     MANIFEST_SCHEMA,
     OUTPUT,
@@ -75,6 +78,7 @@ def write_profiles(
     folders: list[Path] = []
     tokenizer = _tokenizer_files(source, form.max_tokens, golden)
     sketches = ModelSketches(source)
+    faults = make_faults(source, form.max_tokens)
     new_parents = [parent for parent in (out, *out.parents) if not parent.exists()]
     try:
         for dim in dims:
@@ -85,6 +89,7 @@ def write_profiles(
                     (folder / name).write_bytes(content)
                 write_golden(folder / GOLDEN_NAME, golden, dim)
                 write_sketches(folder / SKETCH_NAME, sketches.of(form.runtime, dim))
+                write_faults(folder / FAULTS_NAME, faults.table(dim))
                 write_manifest(folder, _manifest(source, form, dim, folder))
             folders.append(final)
             step(final.name)

@@ -82,11 +82,17 @@ class OnnxSession:
         _let_go_of_code()
 
     def run_batch(self, batch: TokenBatch) -> Float32:
-        """Unit vectors float32 [batch, dim], or another output asked for, in one inference call."""
+        """Unit vectors float32 [batch, dim], or another output asked for, in one inference call.
+
+        Raises UserError for what onnxruntime cannot run.
+        """
         feeds = {"input_ids": batch.input_ids, "attention_mask": batch.attention_mask}
         ids = batch.input_ids.ravel().tolist()
         feeds |= {name: table.rows(ids) for name, table in self._tables.items()}
-        vectors: Float32 = self.session.run([self._output], feeds)[0]
+        try:
+            vectors: Float32 = self.session.run([self._output], feeds)[0]
+        except _errors(load_onnxruntime()) as error:
+            raise UserError(f"{self._model}: onnxruntime cannot run it ({error})") from None
         return vectors
 
     def _options(self) -> Any:
@@ -105,7 +111,7 @@ class OnnxSession:
         ort = load_onnxruntime()
         try:
             return ort.InferenceSession(model, options, providers=["CPUExecutionProvider"])
-        except _load_errors(ort) as error:
+        except _errors(ort) as error:
             raise UserError(f"{self._model}: onnxruntime cannot open it ({error})") from None
 
     def _open_cached(self, cache: WeightCache) -> onnxruntime.InferenceSession:
@@ -153,7 +159,7 @@ def _let_go_of_code() -> None:
     hand_back_code(Path(load_onnxruntime().capi.onnxruntime_pybind11_state.__file__))
 
 
-def _load_errors(ort: Any) -> tuple[type[Exception], ...]:
+def _errors(ort: Any) -> tuple[type[Exception], ...]:
     """Onnxruntime's exceptions; they share no base class of their own."""
     state = ort.capi.onnxruntime_pybind11_state
     names = ("Fail", "InvalidArgument", "InvalidGraph", "InvalidProtobuf", "NoSuchFile")

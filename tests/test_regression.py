@@ -14,8 +14,9 @@ from test_junit import parsed
 from bench.limits import Budget, Gates, RegressionLimits, read_regression_gates
 from bench.regression import ProfileChange, Regression, compare_reports
 from bench.regression_views import render_changes_markdown, render_changes_text
-from bench.report import Fault, LatencyRatio, Profile, Report
+from bench.report import LatencyRatio, Profile, Report
 from bench.report_file import write_report
+from export.fault import Fault
 from pocketvec import DEFAULT_GATES
 from pocketvec.cli import main
 

@@ -10,7 +10,7 @@ from bench.report import Drop, Reference
 from bench.statistics import decide, mean_interval, paired_drop, paired_ratio, quantile, queries_to_decide
 
 
-def changed_queries(rng: np.random.Generator, count: int = 320, share: float = 0.2) -> np.ndarray:  # type: ignore[type-arg]
+def changed_queries(rng: np.random.Generator, count: int = 320, share: float = 0.2) -> np.ndarray:
     """Differences as quantisation makes them: most queries rank as before, some move either way."""
     return np.where(rng.random(count) < share, rng.normal(0.02, 0.2, count), 0.0)
 
