@@ -177,8 +177,8 @@ def gate(given: argparse.Namespace) -> int:
     """Judge a report anew by a gates file."""
     from bench.gate import apply_gates
     from bench.limits import gates_identity, read_gates
-    from bench.render import render_text
     from bench.report_file import read_report
+    from bench.terminal import render_text
 
     report = apply_gates(read_report(given.report), read_gates(given.gates), gates_identity(given.gates))
     sys.stdout.write(render_text(report))
