@@ -15,8 +15,8 @@ from bench.agreement import agreement_checks
 from bench.checks import above, below, flag, not_applied, not_measured, uncovered, undecided_blocks, within
 from bench.drops import DROPS, drops_of
 from bench.limits import Budget, CosineLimits, Gates, check_names, for_profile, nearest
-from bench.report import DEVICE, FAIL, PASS, Check, Drop, Profile, Report
-from bench.statistics import CONFIDENCE, paired_ratio, queries_to_decide
+from bench.report import DEVICE, FAIL, INCONCLUSIVE, PASS, Check, Drop, Profile, Report
+from bench.statistics import CONFIDENCE, decide, paired_ratio, queries_to_decide
 from common.errors import UserError
 
 
@@ -96,7 +96,8 @@ def _drop(name: str, drop: Drop | None, profile: Profile, gates: Gates) -> Itera
         limit = budget.limit(drop.reference)
         share = "" if budget.relative is None else f", {budget.relative:.2g} of {drop.reference:.4f}"
         blocks = undecided_blocks(budget.inconclusive, gates)
-        more = _more_queries(drop, limit, gates.confidence)
+        undecided = decide(drop.interval, limit) == INCONCLUSIVE
+        more = _more_queries(drop, limit, gates.confidence) if undecided else ""
         yield within(name, drop.value, drop.interval, limit, blocks, f"{what}{share}", more)
 
 

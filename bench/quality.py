@@ -59,7 +59,9 @@ def score(data: RetrievalSet, queries: Float32, documents: Float32) -> Quality:
     by_query = score_queries(data, run)
     means = {name: statistics.fmean(values) for name, values in by_query.items()}
     return Quality(
-        **means,
+        ndcg_at_10=means["ndcg_at_10"],
+        recall_at_10=means["recall_at_10"],
+        mrr_at_10=means["mrr_at_10"],
         top=tuple(tuple(best)[:TOP] for best in run.values()),
         by_query=by_query["ndcg_at_10"],
     )

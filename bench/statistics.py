@@ -80,8 +80,13 @@ def paired_ratio(
 
 
 def decide(interval: Interval, limit: float) -> str:
-    """PASS when the whole interval lies within the limit, FAIL when all of it is above, else INCONCLUSIVE."""
+    """PASS when the whole interval lies within the limit, FAIL when all of it is above, else INCONCLUSIVE.
+
+    An interval that is not made of numbers fails: it comes of vectors that are not finite.
+    """
     low, high = interval
+    if any(end is not None and math.isnan(end) for end in interval):
+        return FAIL
     if high is not None and high <= limit:
         return PASS
     return FAIL if low is not None and low > limit else INCONCLUSIVE

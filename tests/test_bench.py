@@ -45,7 +45,7 @@ def test_bench_and_gate_run_in_an_environment_without_torch(
     command += [str(request.getfixturevalue(fixture) / name)]
     command += ["--data", str(small_data), "--out", str(tmp_path / "report"), "--lengths", "16"]
     gates = tmp_path / "gates.toml"
-    gates.write_text('schema = "pocketvec.gates/1"\n[ram_mb]\npeak_above_baseline = 200\nanonymous = 200\n')
+    gates.write_text('schema = "pocketvec.gates/2"\n[ram_mb]\npeak_above_baseline = 200\nanonymous = 200\n')
     finished = subprocess.run(
         [*command, "--gates", str(gates)], env=environment, capture_output=True, text=True, check=False
     )

@@ -100,7 +100,7 @@ def test_bert_goes_through_export_quantize_bench_and_gate(
     assert main(["export", str(folder), "--out", str(out), "--dims", "384,128"]) == 0
     assert main(["quantize", str(out / "onnx-fp32-384d"), "--precision", "q8_0,q4_0"]) == 0
     gates = tmp_path / "gates.toml"
-    gates.write_text('schema = "pocketvec.gates/1"\n[golden_cosine.default]\nmean = 0.9\nmin = 0.8\n')
+    gates.write_text('schema = "pocketvec.gates/2"\n[golden_cosine.default]\nmean = 0.9\nmin = 0.8\n')
     profiles = [str(out / f"onnx-{precision}-384d") for precision in ("fp32", "q8_0", "q4_0")]
     command = ["bench", *profiles, "--data", str(tiny_data), "--out", str(tmp_path / "report")]
     command += ["--reference", str(folder), "--lengths", "16,64", "--gates", str(gates)]
@@ -109,7 +109,7 @@ def test_bert_goes_through_export_quantize_bench_and_gate(
     assert verdict["verdict"] == "pass"
     report = json.loads((tmp_path / "report" / "report.json").read_text())
     assert [p["precision"] for p in report["profiles"]] == ["fp32", "q8_0", "q4_0"]
-    assert abs(report["profiles"][0]["ndcg_drop_same_dim"]) < 1e-3
+    assert abs(report["profiles"][0]["ndcg_drop_same_dim"]["value"]) < 1e-3
     assert main(["gate", str(tmp_path / "report" / "report.json"), "--gates", str(gates)]) == 0
 
 

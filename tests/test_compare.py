@@ -5,11 +5,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from gate_samples import golden, latency, memory
 
 from bench.compare import compare_runtimes, counterparts, mean_overlap
 from bench.measure import BenchConfig, measure_all
 from bench.quality import Quality, score
-from bench.report import Latency, Memory, Profile
+from bench.report import Profile
 from common.progress import silent
 from common.retrieval import Document, RetrievalSet, read_retrieval_set
 from export.artifact import open_artifact
@@ -25,17 +26,18 @@ def profile(runtime: str, precision: str, dim: int = 128, **changes: object) -> 
         ndcg_at_10=0.4,
         recall_at_10=0.5,
         mrr_at_10=0.3,
+        ndcg_by_query=[],
+        asymmetric_by_query=[],
         ndcg_drop_same_dim=None,
         ndcg_drop_full_dim=None,
-        golden_cosine_mean=1.0,
-        golden_cosine_min=1.0,
-        golden_worst_text="",
-        golden_ids_equal=True,
+        ndcg_drop_asymmetric=None,
+        golden=golden(),
         rounding_cosine_mean=None,
         rounding_cosine_min=None,
         load_ms=50.0,
-        latency_ms={length: Latency(4.0, 5.0, 6.0, 50, 10) for length in ("16", "64", "256")},
-        ram_mb=Memory(30.0, 80.0, 90.0, 40.0, 30.0),
+        latency_ms={length: latency(4.0, 5.0, 6.0) for length in ("16", "64", "256")},
+        latency_ratio={},
+        ram_mb=memory(30.0, 80.0, 90.0, 40.0),
     )
     return dataclasses.replace(made, **changes)  # type: ignore[arg-type]
 
@@ -83,9 +85,9 @@ def test_the_overlap_is_the_mean_share_of_documents_that_both_find_in_any_order(
 
 
 def test_a_comparison_equals_a_calculation_by_hand() -> None:
-    onnx = profile("onnx", "q8_0", ndcg_at_10=0.5, latency_ms={"64": Latency(4.0, 5, 6, 50, 10)})
+    onnx = profile("onnx", "q8_0", ndcg_at_10=0.5, latency_ms={"64": latency(4.0, 5, 6)})
     litert = profile("litert", "int8", ndcg_at_10=0.4, file_bytes=3_000_000)
-    litert = dataclasses.replace(litert, ram_mb=Memory(30.0, 60.0, 50.0, 1.0, 1.0))
+    litert = dataclasses.replace(litert, ram_mb=memory(30.0, 60.0, 50.0, 1.0))
     found = {
         onnx.name: quality((0.5, 0.25, 0.75), ("a", "b"), ("a", "b"), ("c", "d")),
         litert.name: quality((0.5, 0.0, 0.7), ("b", "a"), ("c", "d"), ("c", "e")),

@@ -4,10 +4,11 @@ import dataclasses
 from pathlib import Path
 
 import pytest
-from gate_samples import COMPARISON, LITERT, PROFILE, both_runtimes, report_with
+from gate_samples import COMPARISON, LITERT, PROFILE, both_runtimes, drop, golden, latency, report_with
 
-from bench.gate import AgreementLimits, Gates, apply_gates, read_gates
-from bench.report import Latency, parse_report, read_report, write_report
+from bench.gate import apply_gates
+from bench.limits import GATES_SCHEMA, AgreementLimits, Gates, read_gates
+from bench.report_file import parse_report, read_report, write_report
 from common.errors import UserError
 from pocketvec import DEFAULT_GATES
 
@@ -18,20 +19,22 @@ def test_the_default_limits_judge_labels_that_they_do_not_name(precision: str) -
     own = dataclasses.replace(PROFILE, name="onnx-own-128d", precision=precision)
     report = dataclasses.replace(report_with(), profiles=[own], comparisons=[])
     assert apply_gates(report, gates).verdict == "pass"
-    bad = {"golden_cosine_min": 0.5, "ndcg_drop_same_dim": 0.9, "ndcg_drop_full_dim": 0.9}
+    bad = {
+        "golden": golden(cosine_min=0.5),
+        "ndcg_drop_same_dim": drop(0.9),
+        "ndcg_drop_full_dim": drop(0.9),
+        "ndcg_drop_asymmetric": drop(0.9),
+    }
     failing = dataclasses.replace(report, profiles=[dataclasses.replace(own, **bad)])  # type: ignore[arg-type]
     reasons = apply_gates(failing, gates).profiles[0].reasons
-    assert [reason.split()[0] for reason in reasons] == [*bad]
+    assert [reason.split()[0] for reason in reasons] == ["golden.cosine_min", *[*bad][1:]]
 
 
 def test_litert_int8_is_held_against_onnx_int8_and_not_q8_0_where_both_are_there() -> None:
-    onnx = [
-        dataclasses.replace(PROFILE, name=f"onnx-{one}-128d", precision=one, golden_cosine_mean=1.0)
-        for one in ("q8_0", "int8")
-    ]
+    onnx = [dataclasses.replace(PROFILE, name=f"onnx-{one}-128d", precision=one) for one in ("q8_0", "int8")]
     litert = dataclasses.replace(LITERT, precision="int8")
     comparison = dataclasses.replace(COMPARISON, onnx="onnx-int8-128d", top10_overlap=0.5)
-    gates = Gates("pocketvec.gates/1", runtime_agreement={"int8": AgreementLimits(0.9, 0.1)})
+    gates = Gates(GATES_SCHEMA, runtime_agreement={"int8": AgreementLimits(0.9, 0.1)})
     for profiles, reason in (
         ([*onnx, litert], "runtime_agreement.top10_overlap 0.5 is below 0.9 (int8 against onnx-int8-128d)"),
         (
@@ -89,17 +92,17 @@ def test_counterparts_that_were_not_compared_fail() -> None:
 
 def test_a_pair_that_the_agreement_table_leaves_out_fails_and_default_takes_it_in() -> None:
     limits = AgreementLimits(0.5, 0.5)
-    bare = Gates("pocketvec.gates/1", runtime_agreement={"fp32": limits})
+    bare = Gates(GATES_SCHEMA, runtime_agreement={"fp32": limits})
     report = apply_gates(both_runtimes(COMPARISON), bare)
     assert report.profiles[1].reasons == [
-        "runtime_agreement has limits, but none for q4_0 and no default",
+        "runtime_agreement.top10_overlap: runtime_agreement has limits, but none for q4_0 and no default",
     ]
-    gates = Gates("pocketvec.gates/1", runtime_agreement={"default": limits})
+    gates = Gates(GATES_SCHEMA, runtime_agreement={"default": limits})
     assert apply_gates(both_runtimes(COMPARISON), gates).verdict == "pass"
 
 
 def test_profiles_without_a_counterpart_need_no_comparison() -> None:
-    gates = Gates("pocketvec.gates/1", runtime_agreement={"default": AgreementLimits(1.0, 0.0)})
+    gates = Gates(GATES_SCHEMA, runtime_agreement={"default": AgreementLimits(1.0, 0.0)})
     assert apply_gates(report_with(), gates).verdict == "pass"
     assert apply_gates(both_runtimes(precision="fp32"), gates).verdict == "pass"
 
@@ -129,7 +132,7 @@ def test_a_report_from_before_litert_still_reads() -> None:
     [
         ("state", "cold", {}, "unknown field 'cold'"),
         ("state", "cache_bytes", 1.5, "cache_bytes: expected int"),
-        ("state", "latency_ms", {"long": dataclasses.asdict(Latency(1, 1, 1, 1, 1))}, "'long' is neither"),
+        ("state", "latency_ms", {"long": dataclasses.asdict(latency(1, 1, 1))}, "'long' is neither"),
         (
             "states",
             "cold",

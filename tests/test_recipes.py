@@ -8,11 +8,13 @@ from typing import Any
 import numpy as np
 import onnx
 import pytest
+from gate_samples import drop, golden
 from onnx import numpy_helper
 from report_samples import profile, report
 
 from bench.compare import counterparts
-from bench.gate import apply_gates, read_gates
+from bench.gate import apply_gates
+from bench.limits import read_gates
 from common.errors import UserError
 from export.artifact import open_artifact
 from export.embedder import Embedder
@@ -260,15 +262,17 @@ def test_names_are_listed_in_few_words() -> None:
 
 def test_a_precision_without_limits_of_its_own_is_held_to_the_general_ones() -> None:
     gates = read_gates(DEFAULT_GATES)
-    limit = gates.ndcg_drop_same_dim["default"]["default"]
+    limit = gates.ndcg_drop_same_dim["default"]["default"].limit(0.5)
     for label in ("custom", "auto"):
-        good = profile(f"{label}-256d", precision=label, ndcg_drop_same_dim=limit)
-        good = dataclasses.replace(good, golden_cosine_mean=0.99, golden_cosine_min=0.9, ndcg_drop_full_dim=0)
-        bad = dataclasses.replace(good, ndcg_drop_same_dim=limit + 0.001, golden_cosine_min=0.1)
+        none = drop(0.0, 0.0, 0.5)
+        good = profile(f"{label}-256d", precision=label, ndcg_drop_same_dim=drop(limit, 0.0, 0.5))
+        good = dataclasses.replace(good, ndcg_drop_full_dim=none, ndcg_drop_asymmetric=none)
+        lost = drop(limit + 0.001, 0.0, 0.5)
+        bad = dataclasses.replace(good, ndcg_drop_same_dim=lost, golden=golden(cosine_min=0.1))
         verdicts = [apply_gates(report(one), gates).profiles[0].reasons for one in (good, bad)]
         assert not [reason for reason in verdicts[0] if "ndcg" in reason or "golden" in reason]
         assert [reason.split()[0] for reason in verdicts[1]][:2] == [
-            "golden_cosine_min",
+            "golden.cosine_min",
             "ndcg_drop_same_dim",
         ]
 

@@ -17,48 +17,111 @@ from bench.report import Memory, Reference, Report
 
 
 @pytest.mark.parametrize(
-    ("reason", "shown"),
+    ("metric", "shown"),
     [
-        ("file_bytes 198.4 is above 150 (MB)", "198.4"),
-        ("ndcg_drop_same_dim 0.0312 is above 0.0200 (q4_0, 256d)", "0.0312"),
-        ("ndcg_drop_full_dim 0.0411 is above 0.0400 (q4_0, 256d)", "0.0411"),
-        ("ram_mb.peak_above_baseline 214.0 is above 200.0", "214.0"),
-        ("ram_mb.anonymous 104.7 is above 100.0", "104.7"),
-        ("latency_ms.256.p90 180.1 is above 150.0", "180.1"),
-        ("latency_ms.512.p90 not measured, but its limit is 300 (ms)", "—"),
-        ("golden_cosine_mean 0.9911 is below 0.995", "0.9911"),
-        ("golden_cosine_min 0.8732 is below 0.9", "0.8732"),
-        ("golden_ids_equal false: token ids differ", "yes"),
-        ("no_such_metric 1 is above 0", "fail"),
+        ("file_mb", "198.4"),
+        ("ndcg_drop_same_dim", "0.0312"),
+        ("ndcg_drop_full_dim", "0.0411"),
+        ("ndcg_drop_asymmetric", "0.0201"),
+        ("ram_mb.peak_above_baseline", "214.0"),
+        ("ram_mb.anonymous", "104.7"),
+        ("latency_ms.256.p90", "180.1"),
+        ("latency_ms.512.p90", "—"),
+        ("latency_ratio.256", "0.90"),
+        ("golden.cosine_mean", "0.9911"),
+        ("golden.cosine_min", "0.8732"),
+        ("golden.ids_equal", "yes"),
+        ("golden.finite", "fail"),
+        ("faults.prompt_missing", "fail"),
+        ("no_such_metric", "fail"),
     ],
 )
-def test_the_cell_of_a_broken_limit_is_marked_with_its_reason(reason: str, shown: str) -> None:
-    failing = report(profile(verdict="fail", reasons=[reason]), verdict="fail")
-    ((attributes, text),) = Page(render_html(failing)).found("td", "bad")
-    assert attributes["title"] == reason
-    assert text.endswith(shown)
-    assert "✗" in text
-    assert f"✗ **{shown}**" in render_markdown(failing)
-    assert reason.replace("_", "") in render_markdown(failing).replace("_", "")
+def test_the_cell_of_a_broken_limit_is_marked_with_its_reason(metric: str, shown: str) -> None:
+    text = f"{metric} 1 is above 0 (of_this)"
+    one = report(failing(broken(metric, text)), verdict="fail")
+    ((attributes, found),) = table_cells(render_html(one), "bad")
+    assert text in (attributes["title"] or "").splitlines()
+    assert found.endswith(shown)
+    assert "✗" in found
+    assert "more" not in (attributes["class"] or "").split(), "a marked column is never left out"
+    assert f"✗ **{shown}" in render_markdown(one)
+    assert f"- ✗ q4_0-256d: {text}" in render_markdown(one)
+
+
+def test_what_is_inconclusive_is_marked_apart_from_what_fails_and_blocks_or_warns() -> None:
+    blocked = failing(undecided("ndcg_drop_same_dim"), name="blocked")
+    warned = profile("warned", checks=[undecided("ndcg_drop_full_dim", blocks=False)])
+    one = report(blocked, warned, failing(broken("file_mb"), name="broken"), verdict="fail")
+    html, markdown, text = render_html(one), render_markdown(one), render_text(one)
+    assert [shown.split()[-1] for _, shown in table_cells(html, "unsure")] == ["0.0312", "0.0411"]
+    assert [shown.split()[-1] for _, shown in table_cells(html, "bad")] == ["198.4"]
+    assert [shown for _, shown in Page(html).found("span", "badge")] == [
+        "✗ fail", "? inconclusive", "✓ pass", "✗ fail"
+    ]  # fmt: skip
+    assert "1 of 3 profiles may ship. 1 fails, 1 is inconclusive." in Page(html).found("h1")[0][1]
+    assert "- ? inconclusive: **NDCG lost at the same dimension**: blocked\n" in markdown
+    assert "- ? warned: ndcg" in markdown.split("## Warnings")[1]
+    assert "0.0312±0.0010?" in text
+    assert "0.0411?" in text
+    assert "fail?" in text
+    assert text.index("blocked: ndcg") < text.index("Warnings") < text.index("warned: ndcg")
+
+
+def test_a_note_tells_the_interval_the_limit_and_the_check() -> None:
+    check = Check("ram_mb.anonymous", PASS, False, 104.7, None, 200, "ram_mb.anonymous 104.7 is within 200")
+    page = Page(render_html(report(profile(checks=[check]))))
+    notes = {attributes["title"] for attributes, _ in page.found("td") if "title" in attributes}
+    assert "ram_mb.anonymous 104.7 is within 200" in notes
+    assert "95 % interval [0.03020, 0.03220]" in notes
 
 
 def test_two_reasons_for_one_metric_share_its_cell() -> None:
-    reasons = ["ram_mb.anonymous 104.7 is above 100", "ram_mb.anonymous 104.7 is above 90"]
-    page = Page(render_html(report(profile(verdict="fail", reasons=reasons))))
-    assert page.found("td", "bad")[0][0]["title"] == "; ".join(reasons)
+    checks = [broken("ram_mb.anonymous", "over 100"), broken("ram_mb.anonymous", "over 90")]
+    ((attributes, _),) = table_cells(render_html(report(failing(*checks))), "bad")
+    assert attributes["title"] == "over 100\nover 90"
     assert Page(render_html(report())).found("td", "bad") == []
 
 
+def test_findings_name_each_kind_of_metric_once_the_commonest_first() -> None:
+    ratios = [broken("latency_ratio.16"), broken("latency_ratio.256")]
+    one = report(
+        failing(broken("file_mb"), name="a"), failing(*ratios, name="b"), failing(*ratios, name="c")
+    )
+    found = [(each.title, each.lengths, each.profiles) for each in findings(one)]
+    assert found == [("latency over fp32", ("16", "256"), (1, 2)), ("file size", (), (0,))]
+    assert "- ✗ **latency over fp32 (16, 256 tokens)**: b, c\n" in render_markdown(one)
+
+
 def test_foreign_texts_are_escaped_everywhere() -> None:
-    bad = profile(HOSTILE, precision=HOSTILE, golden_worst_text=HOSTILE, reasons=[HOSTILE], verdict="fail")
-    context = dataclasses.replace(report().context, query_prompt=HOSTILE, cache=HOSTILE)
-    hostile = report(bad, context=context, reference=Reference(HOSTILE, {"256": 0.5}))
+    bad = failing(
+        broken(HOSTILE, HOSTILE),
+        name=HOSTILE,
+        precision=HOSTILE,
+        golden=golden(worst=[GoldenResult(HOSTILE, 0.1, 1.0, False)]),
+        faults=[Fault(HOSTILE, HOSTILE)],
+    )
+    context = dataclasses.replace(
+        report().context, query_prompt=HOSTILE, cache=HOSTILE, reproduce=HOSTILE, data={"name": HOSTILE}
+    )
+    gates = {"name": HOSTILE, "sha256": HOSTILE}
+    reference = Reference(HOSTILE, {"256": 0.5}, {"256": [0.5] * QUERIES})
+    hostile = report(bad, context=context, reference=reference, gates=gates)
     html = render_html(hostile)
     assert "<script>alert" not in html
     assert len(Page(html).found("script")) == 1
     assert any(text == f"“{HOSTILE}”" for _, text in Page(html).found("dd"))
-    assert "<script>" not in render_markdown(hostile)
+    assert HOSTILE in [text for _, text in Page(html).found("td", "text")]
+    assert "<script>" not in render_markdown(hostile).split("## Reproduce")[0]
     assert_well_formed(render_markdown(hostile))
+
+
+def test_the_only_script_that_may_run_is_the_pages_own() -> None:
+    page = Page(render_html(report()))
+    policy = next(one["content"] for one, _ in page.found("meta") if "http-equiv" in one) or ""
+    source = render_html(report()).split("<script>")[1].split("</script>")[0]
+    digest = base64.b64encode(hashlib.sha256(source.encode()).digest()).decode()
+    assert f"script-src 'sha256-{digest}'" in policy
+    assert "default-src 'none'" in policy
 
 
 def test_markdown_tables_have_as_many_cells_in_every_row() -> None:
@@ -85,13 +148,14 @@ def test_every_heading_sorts_and_numbers_are_keyed_unrounded() -> None:
     page = Page(render_html(report(profile(ndcg_at_10=0.51239999))))
     sortable = [attributes for attributes, _ in page.found("th") if "aria-sort" in attributes]
     cells = [attributes for attributes, _ in page.found("td") if "data-key" in attributes]
+    assert [text for _, text in page.found("caption")], "every table says what it is"
     assert len(sortable) == len(page.found("button")) == len(cells) + 1
     assert {attributes["aria-sort"] for attributes in sortable} == {"none"}
     assert "0.51239999" in {attributes["data-key"] for attributes in cells}
 
 
 def test_ram_over_baseline_is_the_higher_peak_less_the_baseline() -> None:
-    running = profile(ram_mb=Memory(60.0, 100.0, 160.5, 1.0, 1.0))
+    running = profile(ram_mb=memory(60.0, 100.0, 160.5, 1.0))
     heads, _, row = markdown_tables(render_markdown(report(running)))[1]
     assert row[heads.index(" Memory MB: RAM over baseline ")] == " 100.5 "
 
@@ -149,7 +213,7 @@ def test_the_latency_plot_has_a_row_per_profile_and_a_colour_per_length() -> Non
 
 
 def test_a_failing_profile_is_not_among_those_that_may_ship() -> None:
-    markdown = render_markdown(report(profile("good"), profile("bad", verdict="fail", reasons=["x 1"])))
+    markdown = render_markdown(report(profile("good"), failing(broken("file_mb"), name="bad")))
     section = markdown.split("## May ship")[1].split("##")[0]
     assert "- good" in section
     assert "bad" not in section
