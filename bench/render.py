@@ -120,6 +120,7 @@ def _charts(report: Report) -> dict[str, Any]:
         "plots": list(_plots(report)),
         "memory": memory_chart(report),
         "kinds": KINDS,
+        "cached": bool(cached_profiles(report)),
         "baseline": baseline_span(report),
         "latency": latency,
         "ratio_limited": _limited(latency),

@@ -178,6 +178,12 @@ class Page(HTMLParser):
         ]
 
 
+def table_cells(html: str, css: str) -> list[tuple[dict[str, str | None], str]]:
+    """(attributes, text) of the cells of class `css` in the table of all profiles."""
+    start = html.index('<table id="profiles">')
+    return Page(html[start : html.index("</table>", start) + len("</table>")]).found("td", css)
+
+
 def markdown_tables(text: str) -> list[list[list[str]]]:
     """Every table as rows of cells, split where a pipe is not escaped."""
     blocks = [block.splitlines() for block in text.split("\n\n") if block.startswith("|")]
