@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from bench.cells import interval_text
 from bench.compare import counterparts
@@ -94,7 +94,7 @@ def _draw_marker(axes: Axes, profile: Profile, cost: Cost, style: tuple[str, str
 def _draw_bars(axes: Axes, profile: Profile, cost: Cost, colour: str) -> None:
     """Open ends are left out."""
     x, y = cost.value(profile), profile.ndcg_at_10
-    style = {"color": colour, "linewidth": 0.9, "alpha": 0.45, "zorder": 2}
+    style: dict[str, Any] = {"color": colour, "linewidth": 0.9, "alpha": 0.45, "zorder": 2}
     low, high = ndcg_interval(profile)
     axes.plot([x, x], [y if low is None else low, y if high is None else high], **style)
     if ends := cost.interval(profile):

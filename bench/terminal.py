@@ -12,7 +12,7 @@ from bench.outcomes import headline
 from bench.report import FAIL, INCONCLUSIVE, Drop, Profile, Report
 
 TERMINAL_WIDTH = 100
-TERMINAL_NAME = 26
+TERMINAL_NAME = 24
 MARKS = {FAIL: "!", INCONCLUSIVE: "?", "": " "}
 LEGEND = "! breaks a limit, ? inconclusive: the interval holds the limit."
 LOST = "ndcg_drop_same_dim.value"
@@ -48,7 +48,7 @@ def _wrapped(texts: Iterator[tuple[str, str]]) -> list[str]:
 
 def _profile_lines(report: Report, longest: str) -> Iterator[str]:
     columns = _terminal_columns(longest)
-    rows = [["profile", *(f"{column.title} " for column in columns)]]
+    rows = [["profile", "verdict ", *(f"{column.title} " for column in columns[1:])]]
     for profile in report.profiles:
         verdict, *cells = profile_cells(profile, columns)
         texts = [_lost(profile, cell, column) for cell, column in zip(cells, columns[1:], strict=True)]
