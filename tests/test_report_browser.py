@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import shutil
 from collections.abc import Iterator
+from typing import Literal
 
 import pytest
 from gate_samples import drop
@@ -164,7 +165,7 @@ def test_the_plot_switches_between_size_and_latency(page: Page) -> None:
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_texts_stand_out_from_what_is_behind_them(page: Page, scheme: str) -> None:
+def test_texts_stand_out_from_what_is_behind_them(page: Page, scheme: Literal["light", "dark"]) -> None:
     page.emulate_media(color_scheme=scheme)
     ratios = page.evaluate(CONTRAST)
     assert len(ratios) > 20
