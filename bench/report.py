@@ -6,6 +6,7 @@ loss. Intervals are 95 % ones and written [low, high]; an end that the data cann
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
@@ -16,6 +17,7 @@ NO_CACHE, BUILD_CACHE, WARM_CACHE = CACHE_STATES = ("none", "build", "warm")
 HOST, EMULATED, DEVICE = TARGET_KINDS = ("host", "emulated", "device")
 PASS, FAIL, INCONCLUSIVE, NOT_APPLIED = OUTCOMES = ("pass", "fail", "inconclusive", "not applied")
 UNGATED = "ungated"
+VERDICTS = (PASS, FAIL, UNGATED)
 
 Interval = list[float | None]
 
@@ -347,6 +349,10 @@ class Report:
     profiles: list[Profile]
     comparisons: list[Comparison] = field(default_factory=list)
     gates: dict[str, str] = field(default_factory=dict)
+
+    def made_by(self, command: str) -> Report:
+        """The same report, its context naming the command that made it."""
+        return dataclasses.replace(self, context=dataclasses.replace(self.context, reproduce=command))
 
     def checks(self) -> Iterator[tuple[Profile, Check]]:
         """Every check with its profile."""

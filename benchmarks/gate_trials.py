@@ -10,29 +10,22 @@ the report as it was) must not pass it.
 
 from __future__ import annotations
 
-import argparse
 import dataclasses
 import statistics
-import sys
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 
 from bench.drops import ASYMMETRIC, FULL_DIM, SAME_DIM, score_drops
 from bench.gate import apply_gates
-from bench.limits import Gates, read_gates
+from bench.limits import Gates
 from bench.quality import score
-from bench.report import FAIL, INCONCLUSIVE, PASS, LatencyRatio, Profile, Reference, Report
-from bench.report_file import read_report
+from bench.report import LatencyRatio, Profile, Reference, Report
 from bench.statistics import decide, paired_drop
-from common.retrieval import RetrievalSet, read_retrieval_set
-from export.artifact import open_artifact
-from export.embedder import Embedder
-from pocketvec import BUNDLED_DATA, DEFAULT_GATES
+from common.retrieval import RetrievalSet
 
 Float32 = npt.NDArray[np.float32]
 Indices = npt.NDArray[np.int64]
@@ -66,17 +59,21 @@ def _disturb(vectors: Float32, scale: float, rng: np.random.Generator) -> Float3
 
 def resample(report: Report, chosen: Indices) -> Report:
     """The report as it would be had these questions been asked; what rests on them is calculated anew."""
-    if report.reference is None:
-        raise SystemExit("the report has no reference; nothing to trial")
-    by_query = {dim: _take(values, chosen) for dim, values in report.reference.by_query.items()}
-    reference = dataclasses.replace(report.reference, by_query=by_query)
+    whole = reference_of(report)
+    by_query = {dim: _take(values, chosen) for dim, values in whole.by_query.items()}
+    reference = dataclasses.replace(whole, by_query=by_query)
     profiles = [
-        rescored(
-            one, _take(one.ndcg_by_query, chosen), _take(one.asymmetric_by_query, chosen), reference
-        )
+        rescored(one, _take(one.ndcg_by_query, chosen), _take(one.asymmetric_by_query, chosen), reference)
         for one in report.profiles
     ]
     return dataclasses.replace(report, reference=reference, profiles=profiles)
+
+
+def reference_of(report: Report) -> Reference:
+    """The fp32 reference, without which there is nothing to trial."""
+    if report.reference is None:
+        raise SystemExit("the report has no reference; nothing to trial")
+    return report.reference
 
 
 def rescored(
@@ -140,9 +137,8 @@ def injected(
     for run in range(runs):
         chosen = rng.integers(0, len(before), len(before))
         drawn = resample(report, chosen)
-        assert drawn.reference is not None
         now = _take(scores(scale, run), chosen)
-        broken = rescored(profile, now, [], drawn.reference)
+        broken = rescored(profile, now, [], reference_of(drawn))
         judged = apply_gates(dataclasses.replace(drawn, profiles=[broken], comparisons=[]), gates)
         checks = judged.profiles[0].checks
         gate[next(one.outcome for one in checks if one.metric == SAME_DIM)] += 1
