@@ -206,3 +206,15 @@ def test_two_renderings_are_the_same_bytes(tmp_path: Path) -> None:
         write_views(report(), folder)
     for name in ("report.md", "report.html"):
         assert (tmp_path / "a" / name).read_bytes() == (tmp_path / "b" / name).read_bytes()
+
+
+@pytest.mark.parametrize("count", [4, 28, 60])
+def test_views_stay_small_and_the_terminal_narrow_however_many_profiles(count: int) -> None:
+    checks = [broken("ram_mb.anonymous", "ram_mb.anonymous 301.2 is above 200 (MB)")]
+    profiles = [
+        failing(*checks, name=f"onnx-{'a-long-name-' * (index % 5)}{index}") for index in range(count)
+    ]
+    many = report(*profiles, verdict="fail")
+    assert len(render_html(many).encode()) < 80_000 + 18_000 * count
+    assert len(render_markdown(many).encode()) < 5_000 + 2_000 * count
+    assert max(map(len, render_text(many).splitlines())) <= 110
