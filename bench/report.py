@@ -10,6 +10,8 @@ import dataclasses
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
+from export.fault import Fault
+
 REPORT_SCHEMA = "pocketvec.report/2"
 BYTES_PER_MB = 1_000_000
 NO_CACHE, BUILD_CACHE, WARM_CACHE = CACHE_STATES = ("none", "build", "warm")
@@ -186,14 +188,6 @@ class Golden:
     ids_equal: bool
     finite: bool
     worst: list[GoldenResult]
-
-
-@dataclass(frozen=True)
-class Fault:
-    """A structural fault by name, with the numbers or the place that show it."""
-
-    name: str
-    evidence: str
 
 
 @dataclass(frozen=True)

@@ -94,6 +94,11 @@ class StoredTensor:
     kind: int
     position: int
 
+    @property
+    def nbytes(self) -> int:
+        """Bytes in the file, padding not counted."""
+        return _nbytes(self.shape, self.kind)
+
     def rows(self) -> Iterator[Float32]:
         """An F32 tensor's rows in chunks, float32 [rows, columns]; a vector is one row."""
         columns = self.shape[-1]

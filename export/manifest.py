@@ -170,13 +170,35 @@ class RecipeRecord:
 
 
 @dataclass(frozen=True)
+class EncoderRecord:
+    """What a Gemma encoder's graph must hold; the lint reads it back from the graph (docs/lint.md).
+
+    layers: 'sliding' or 'full' by layer; a sliding one lets a query see keys at a distance of up to
+    `sliding_window` tokens on either side. rope_bases: by kind of layer. query_scale: what queries are
+    multiplied by before the softmax.
+    """
+
+    layers: list[str]
+    sliding_window: int
+    rope_bases: dict[str, float]
+    embedding_scale: float
+    query_scale: float
+    norm_epsilon: float
+    hidden: int
+    heads: int
+    key_heads: int
+    head_dim: int
+
+
+@dataclass(frozen=True)
 class Manifest:
     """One profile: a precision and a dimension of one model for one runtime.
 
     session: how the runtime was set up when it was measured, in its own words. For LiteRT, `lengths` are the
     token counts of the signatures, `further_dims` smaller dimensions that the file has signatures for too,
     `contract` names the client that the file is made for (None: pocketvec's own) and `delegates` says which
-    accelerators the profile is known to be right on. `vocabulary` is None for a model with all its tokens.
+    accelerators the profile is known to be right on. `vocabulary` is None for a model with all its tokens,
+    `encoder` for one that is no Gemma encoder.
     """
 
     schema: str
@@ -205,3 +227,4 @@ class Manifest:
     contract: str | None = None
     delegates: dict[str, str] = field(default_factory=dict)
     vocabulary: VocabularyTrim | None = None
+    encoder: EncoderRecord | None = None

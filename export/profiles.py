@@ -30,6 +30,8 @@ from export.manifest import (
     TokenizerSpec,
     profile_name,
 )
+from export.sketch_file import SKETCH_NAME, write_sketches
+from export.sketch_model import ModelSketches, encoder_record
 from export.source import Source
 from train.checkpoint import CheckpointInfo, read_checkpoint_info, weights_sha256
 
@@ -72,6 +74,7 @@ def write_profiles(
     """One artifact per dimension under `out`, all of them or none; `write_model` fills in the graph."""
     folders: list[Path] = []
     tokenizer = _tokenizer_files(source, form.max_tokens, golden)
+    sketches = ModelSketches(source)
     new_parents = [parent for parent in (out, *out.parents) if not parent.exists()]
     try:
         for dim in dims:
@@ -81,6 +84,7 @@ def write_profiles(
                 for name, content in tokenizer.items():
                     (folder / name).write_bytes(content)
                 write_golden(folder / GOLDEN_NAME, golden, dim)
+                write_sketches(folder / SKETCH_NAME, sketches.of(form.runtime, dim))
                 write_manifest(folder, _manifest(source, form, dim, folder))
             folders.append(final)
             step(final.name)
@@ -146,6 +150,7 @@ def _manifest(source: Source, form: Form, dim: int, folder: Path) -> Manifest:
         tools={name: version(name) for name in (*TOOLS, *form.tools)},
         reference=_reference(info),
         vocabulary=source.vocabulary,
+        encoder=encoder_record(source),
     )
 
 

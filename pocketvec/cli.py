@@ -95,6 +95,7 @@ COMMANDS: dict[str, tuple[str, Callable[[argparse.ArgumentParser], None]]] = {
     "compare": ("a report against an earlier one; exit 0, 1 or 2", comparing.add_options),
     "recommend": ("name the profile to ship, and why", recommending.add_options),
     "inspect": ("check an artifact's files and show what it is; embed a text", options.inspect),
+    "lint": ("name an artifact's structural faults without running it; exit 0, 1 or 2", options.lint),
     "pack": ("wrap a rag-sdk artifact for Google's clients, or check such a file", options.pack),
     "plan": (plan_view.TEXT, plan_view.add_options),
     "synth": (synthesis.TEXT, synthesis.add_options),

@@ -218,6 +218,13 @@ def inspect(given: argparse.Namespace) -> int:
     return PASSED
 
 
+def lint(given: argparse.Namespace) -> int:
+    """Structural faults of artifacts, found without running them."""
+    from pocketvec import linting
+
+    return linting.lint(given)
+
+
 def pack(given: argparse.Namespace) -> int:
     """Write what a client of Google's loads, or say why it would not load a file."""
     from export.manifest import RAG_SDK

@@ -183,6 +183,11 @@ def inspect(parser: argparse.ArgumentParser) -> None:
     _add_prompt(parser)
 
 
+def lint(parser: argparse.ArgumentParser) -> None:
+    """Options of `lint`."""
+    parser.add_argument("artifacts", type=Path, nargs="+", help="artifact folders")
+
+
 def pack(parser: argparse.ArgumentParser) -> None:
     """Options of `pack`."""
     parser.add_argument("path", type=Path, help="artifact folder; with --check a .tflite or .task file")
