@@ -22,6 +22,8 @@ LABEL_POINTS = 12.0
 LABEL_GAP = 12.0
 CHARACTER_POINTS = 5.2
 LABEL_CHARACTERS = 30
+MOST_LABELS = 16
+"""As many names as fit above one another; a longer front has the others in their notes."""
 
 
 @dataclass(frozen=True)
@@ -146,10 +148,12 @@ def _draw_front(axes: Axes, front: list[tuple[float, float, str]]) -> None:
     points = sorted((x, y, _short(name)) for x, y, name in front)
     costs, scores = [x for x, _, _ in points], [y for _, y, _ in points]
     axes.plot(costs, scores, color=MUTED, linewidth=1, drawstyle="steps-post", zorder=1)
+    step = -(-len(points) // MOST_LABELS)
+    points = points[::step]
     _make_room(axes, points)
     scale = POINTS_PER_INCH / axes.figure.dpi
     heights = [
-        (y - axes.bbox.y0) * scale for _, y in axes.transData.transform(list(zip(costs, scores, strict=True)))
+        (y - axes.bbox.y0) * scale for _, y in axes.transData.transform([(x, y) for x, y, _ in points])
     ]
     for point, own, height in zip(points, heights, _spread(heights, axes.bbox.height * scale), strict=True):
         axes.annotate(

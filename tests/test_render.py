@@ -25,8 +25,9 @@ from report_samples import (
 from bench.markdown import render_markdown
 from bench.pareto import pareto_front
 from bench.render import render_html, write_views
-from bench.report import Fault, GoldenResult, Reference, Report
+from bench.report import GoldenResult, Reference, Report
 from bench.terminal import render_text
+from export.fault import Fault
 
 
 def test_foreign_texts_are_escaped_everywhere() -> None:

@@ -12,9 +12,10 @@ from report_samples import Page, broken, cached, failing, profile, report
 from bench.memory_bars import memory_chart, parts_above_baseline
 from bench.plots import latency_cost, ndcg_interval, pareto_svg, size_cost
 from bench.render import render_html
-from bench.report import Check, Fault, GoldenResult, Memory, MemoryPoint
+from bench.report import Check, GoldenResult, Memory, MemoryPoint
 from bench.tracks import Scale, scale_of, whisker
 from bench.whiskers import drop_columns, latency_columns
+from export.fault import Fault
 
 
 def memory_of(start: tuple[float, float, float], peak: tuple[float, float, float], mark: float) -> Memory:
