@@ -50,7 +50,7 @@ def metric_title(metric: str) -> str:
     """A check's metric in words; itself where there are none for it."""
     for pattern, words in METRIC_TITLES.items():
         if found := re.fullmatch(pattern, metric):
-            return words.format(*(group.replace("_", " ") for group in found.groups()))
+            return words.format(*found.groups())
     return metric
 
 

@@ -123,10 +123,10 @@ def test_a_hollow_marker_fails_and_every_plot_has_its_own_front() -> None:
 
 def test_golden_texts_are_listed_the_worst_first_and_faults_by_name() -> None:
     worst = [GoldenResult("worst", 0.5, 0.98, False), GoldenResult("second", 0.7, 1.0, True)]
-    one = profile(golden=golden(worst=worst), faults=[Fault("prompt_missing", "2 of 42 texts")])
+    one = profile(golden=golden(worst=worst), faults=[Fault("prompt-missing", "2 of 42 texts")])
     page = Page(render_html(report(one)))
     rows = [text for _, text in page.found("td", "text")]
     assert rows == ["2 of 42 texts", "worst", "second"]
-    assert "✗ prompt missing" in [text for _, text in page.found("td", "bad")]
+    assert "✗ prompt-missing" in [text for _, text in page.found("td", "bad")]
     assert "✗ differ" in [text for _, text in page.found("td", "bad")]
     assert [text for _, text in page.found("tr", "more")] == ["q4_0-256d0.7000001.000000samesecond"]

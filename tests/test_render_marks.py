@@ -28,7 +28,7 @@ from bench.terminal import render_text
         ("golden.cosine_min", "0.8732"),
         ("golden.ids_equal", "yes"),
         ("golden.finite", "fail"),
-        ("faults.prompt_missing", "fail"),
+        ("faults.prompt-missing", "fail"),
         ("no_such_metric", "fail"),
     ],
 )
