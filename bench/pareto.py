@@ -1,22 +1,27 @@
-"""Which profiles no other beats on size and quality at once."""
+"""Which profiles no other beats on cost and quality at once."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from bench.report import Profile
 
 
-def pareto_front(profiles: Sequence[Profile]) -> list[str]:
-    """Names on the front of smaller `file_bytes` and higher `ndcg_at_10`, smallest first.
+def size_of(profile: Profile) -> float:
+    """Bytes of graph and weights."""
+    return profile.file_bytes
+
+
+def pareto_front(profiles: Sequence[Profile], cost: Callable[[Profile], float] = size_of) -> list[str]:
+    """Names on the front of lower `cost` (by default the size) and higher `ndcg_at_10`, cheapest first.
 
     Two profiles alike in both stay on it together.
     """
-    front = [one for one in profiles if not any(_beats(other, one) for other in profiles)]
-    return [one.name for one in sorted(front, key=lambda one: one.file_bytes)]
+    points = [(cost(one), one.ndcg_at_10, one.name) for one in profiles]
+    front = [one for one in points if not any(_beats(other[:2], one[:2]) for other in points)]
+    return [name for _, _, name in sorted(front, key=lambda one: one[0])]
 
 
-def _beats(other: Profile, one: Profile) -> bool:
+def _beats(other: tuple[float, float], one: tuple[float, float]) -> bool:
     """No worse in both and better in one."""
-    no_worse = other.file_bytes <= one.file_bytes and other.ndcg_at_10 >= one.ndcg_at_10
-    return no_worse and (other.file_bytes, other.ndcg_at_10) != (one.file_bytes, one.ndcg_at_10)
+    return other[0] <= one[0] and other[1] >= one[1] and other != one

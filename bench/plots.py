@@ -1,83 +1,122 @@
-"""The report's two plots as inline SVG: the same bytes every time, text as text, colours from the page.
-
-Colours are stand-ins that become CSS variables, so that one drawing serves a light and a dark page.
-"""
+"""The report's plots as inline SVG: size or latency against NDCG@10, with the front that nothing beats."""
 
 from __future__ import annotations
 
-import html
-import io
-import re
-import warnings
-from collections.abc import Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from bench.cells import interval_text
 from bench.compare import counterparts
-from bench.report import BYTES_PER_MB, Profile
+from bench.outcomes import standing
+from bench.pareto import pareto_front
+from bench.plot_style import MUTED, PAPER, draw_legend, drawing, plain_axes, scale_x, series_of, svg_of
+from bench.report import FAIL, INCONCLUSIVE, Drop, Interval, Profile
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
 
-INK, MUTED, LINE, PAPER = "#111213", "#616263", "#d1d2d3", "#fefdfc"
-# Okabe and Ito's palette without its yellow, which white paper swallows, and two more.
-SERIES = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#6f4a8e", "#8c6d46")
-MARKERS = ("o", "s", "^", "D", "v", "P", "X")
 RUNTIME_MARKERS = ("o", "^", "D", "v", "P", "X")
-SWATCH = "s"
-CSS = {INK: "var(--ink)", MUTED: "var(--muted)", LINE: "var(--line)", PAPER: "var(--paper)"}
-CSS |= {colour: f"var(--series-{index})" for index, colour in enumerate(SERIES)}
-
-WIDTH_INCHES = 6.0
 POINTS_PER_INCH = 72
 LABEL_POINTS = 12.0
 LABEL_GAP = 12.0
 CHARACTER_POINTS = 5.2
 LABEL_CHARACTERS = 30
-WIDE_RANGE = 4.0
-LEGEND_COLUMNS = 5
+MOST_LABELS = 16
+"""As many names as fit above one another; a longer front has the others in their notes."""
 
 
-def size_svg(profiles: Sequence[Profile], front: Sequence[str]) -> str:
-    """Size in MB against NDCG@10, one marker per profile (hollow: it fails), `front` drawn and labelled."""
-    with _drawing(4.4) as figure:
-        axes = _axes(figure, "Artifact size (MB)", "NDCG@10")
+@dataclass(frozen=True)
+class Cost:
+    """What quality is plotted against: its name, its axis, its value and perhaps its interval."""
+
+    prefix: str
+    label: str
+    unit: str
+    value: Callable[[Profile], float]
+    interval: Callable[[Profile], Interval | None]
+
+
+def size_cost() -> Cost:
+    """MB of graph and weights."""
+    return Cost("size", "Artifact size", "MB", lambda one: one.file_mb, lambda one: None)
+
+
+def latency_cost(length: str) -> Cost:
+    """Median milliseconds of a text of so many tokens, with its interval."""
+    return Cost(
+        "latency",
+        f"Latency p50 at {length} tokens",
+        "ms",
+        lambda one: one.latency_ms[length].p50,
+        lambda one: one.latency_ms[length].p50_interval,
+    )
+
+
+def pareto_svg(profiles: Sequence[Profile], cost: Cost) -> str:
+    """Cost against NDCG@10, a marker per profile (hollow: it fails, half: inconclusive), the front drawn.
+
+    Bars are intervals: of the cost and, where the profile has one, of its NDCG@10 less the reference's.
+    """
+    with drawing(4.4) as figure:
+        axes = plain_axes(figure, f"{cost.label} ({cost.unit})", "NDCG@10")
         labels = _precision_labels(profiles)
-        series, shapes = _series(list(labels.values())), _shapes(profiles)
-        for profile in profiles:
+        series, shapes = series_of(list(labels.values())), _shapes(profiles)
+        for index, profile in enumerate(profiles):
             colour, own = series[labels[profile.precision]]
-            face = PAPER if profile.verdict == "fail" else colour
-            marker = shapes.get(profile.runtime, own)
-            axes.plot(*_point(profile), marker, color=colour, markerfacecolor=face, markersize=7, zorder=3)
-        _x_scale(axes, [_point(profile)[0] for profile in profiles])
-        _draw_front(axes, [profile for profile in profiles if profile.name in front])
-        _legend(axes, series, shapes)
-        return _svg(figure, "size", "Artifact size against NDCG@10, with the Pareto front")
+            _draw_bars(axes, profile, cost, colour)
+            _draw_marker(axes, profile, cost, (colour, shapes.get(profile.runtime, own), f"at-{index}"))
+        scale_x(axes, [cost.value(profile) for profile in profiles])
+        front = pareto_front(profiles, cost.value)
+        _draw_front(
+            axes, [(cost.value(one), one.ndcg_at_10, one.name) for one in profiles if one.name in front]
+        )
+        draw_legend(axes, series, shapes)
+        notes = {f"at-{index}": _note(profile, cost) for index, profile in enumerate(profiles)}
+        return svg_of(figure, cost.prefix, f"{cost.label} against NDCG@10, with the Pareto front", notes)
 
 
-def latency_svg(profiles: Sequence[Profile], lengths: Sequence[str]) -> str:
-    """One row per profile, fastest first: p50 as a marker and a whisker to p90, for each token length."""
-    rows = sorted(profiles, key=lambda profile: _p50(profile, lengths[-1]))
-    series, shapes = _series([f"{length} tokens" for length in lengths]), _shapes(profiles)
-    with _drawing(1.2 + 0.27 * len(rows)) as figure:
-        axes = _axes(figure, "Milliseconds per text, batch 1: p50, whisker to p90", "")
-        for row, profile in enumerate(rows):
-            for length, timed in profile.latency_ms.items():
-                colour, own = series[f"{length} tokens"]
-                marker = shapes.get(profile.runtime, own)
-                whisker = [[0.0], [max(timed.p90 - timed.p50, 0.0)]]
-                axes.errorbar([timed.p50], [row], xerr=whisker, fmt=marker, color=colour, capsize=3, ms=6)
-        values = [
-            value for one in rows for timed in one.latency_ms.values() for value in (timed.p50, timed.p90)
-        ]
-        _x_scale(axes, values)
-        axes.set_yticks(range(len(rows)), [_short(profile.name) for profile in rows], parse_math=False)
-        axes.set_ylim(len(rows) - 0.5, -0.5)
-        _legend(axes, series, shapes)
-        return _svg(figure, "latency", "Latency of every profile by text length")
+def _draw_marker(axes: Axes, profile: Profile, cost: Cost, style: tuple[str, str, str]) -> None:
+    colour, marker, gid = style
+    found = standing(profile)
+    axes.plot(
+        cost.value(profile),
+        profile.ndcg_at_10,
+        marker,
+        color=colour,
+        markerfacecolor=PAPER if found == FAIL else colour,
+        markerfacecoloralt=PAPER,
+        fillstyle="bottom" if found == INCONCLUSIVE else "full",
+        markersize=7,
+        zorder=3,
+        gid=gid,
+    )
+
+
+def _draw_bars(axes: Axes, profile: Profile, cost: Cost, colour: str) -> None:
+    """Open ends are left out."""
+    x, y = cost.value(profile), profile.ndcg_at_10
+    style: dict[str, Any] = {"color": colour, "linewidth": 0.9, "alpha": 0.45, "zorder": 2}
+    low, high = ndcg_interval(profile)
+    axes.plot([x, x], [y if low is None else low, y if high is None else high], **style)
+    if ends := cost.interval(profile):
+        axes.plot([x if end is None else end for end in ends], [y, y], **style)
+
+
+def ndcg_interval(profile: Profile) -> Interval:
+    """NDCG@10 as the interval of its drop has it: paired with the reference, whose own spread is left out."""
+    drop: Drop | None = profile.ndcg_drop_full_dim or profile.ndcg_drop_same_dim
+    if drop is None:
+        return [None, None]
+    low, high = drop.interval
+    return [None if end is None else drop.reference - end for end in (high, low)]
+
+
+def _note(profile: Profile, cost: Cost) -> str:
+    ends = cost.interval(profile)
+    spread = f" {interval_text(ends, 2)}" if ends else ""
+    quality = f"NDCG@10 {profile.ndcg_at_10:.4f} {interval_text(ndcg_interval(profile))}"
+    return f"{profile.name}: {cost.value(profile):.4g}{spread} {cost.unit}, {quality}, {standing(profile)}"
 
 
 def _precision_labels(profiles: Sequence[Profile]) -> dict[str, str]:
@@ -98,37 +137,23 @@ def _shapes(profiles: Sequence[Profile]) -> dict[str, str]:
     return {name: RUNTIME_MARKERS[index % len(RUNTIME_MARKERS)] for index, name in enumerate(runtimes)}
 
 
-def _p50(profile: Profile, length: str) -> float:
-    return profile.latency_ms[length].p50 if length in profile.latency_ms else float("inf")
-
-
-def _point(profile: Profile) -> tuple[float, float]:
-    return profile.file_bytes / BYTES_PER_MB, profile.ndcg_at_10
-
-
-def _series(names: Sequence[str]) -> dict[str, tuple[str, str]]:
-    """Colour and marker by name; the marker differs where the colours come round again."""
-    return {
-        name: (SERIES[index % len(SERIES)], MARKERS[index % len(MARKERS)])
-        for index, name in enumerate(dict.fromkeys(names))
-    }
-
-
 def _short(name: str) -> str:
     """A label that fits: its ends, where names differ, are kept."""
     half = LABEL_CHARACTERS // 2
     return name if len(name) <= LABEL_CHARACTERS else f"{name[: half - 1]}…{name[-half:]}"
 
 
-def _draw_front(axes: Axes, front: list[Profile]) -> None:
+def _draw_front(axes: Axes, front: list[tuple[float, float, str]]) -> None:
     """A staircase through the front, and its names in the corner above it, which the front keeps empty."""
-    points = sorted((*_point(profile), _short(profile.name)) for profile in front)
-    sizes, scores = [x for x, _, _ in points], [y for _, y, _ in points]
-    axes.plot(sizes, scores, color=MUTED, linewidth=1, drawstyle="steps-post", zorder=1)
+    points = sorted((x, y, _short(name)) for x, y, name in front)
+    costs, scores = [x for x, _, _ in points], [y for _, y, _ in points]
+    axes.plot(costs, scores, color=MUTED, linewidth=1, drawstyle="steps-post", zorder=1)
+    step = -(-len(points) // MOST_LABELS)
+    points = points[::step]
     _make_room(axes, points)
     scale = POINTS_PER_INCH / axes.figure.dpi
     heights = [
-        (y - axes.bbox.y0) * scale for _, y in axes.transData.transform(list(zip(sizes, scores, strict=True)))
+        (y - axes.bbox.y0) * scale for _, y in axes.transData.transform([(x, y) for x, y, _ in points])
     ]
     for point, own, height in zip(points, heights, _spread(heights, axes.bbox.height * scale), strict=True):
         axes.annotate(
@@ -174,93 +199,3 @@ def _spread(heights: list[float], top: float) -> list[float]:
         above = placed[index + 1] - LABEL_POINTS if index + 1 < len(placed) else top
         placed[index] = min(placed[index], above)
     return placed
-
-
-def _x_scale(axes: Axes, values: Sequence[float]) -> None:
-    """Logarithmic where the values span a wide range, with plain numbers as ticks."""
-    from matplotlib.ticker import LogLocator, NullFormatter, NullLocator, ScalarFormatter
-
-    if min(values) > 0 and max(values) / min(values) > WIDE_RANGE:
-        axes.set_xscale("log")
-        axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
-        axes.xaxis.set_major_formatter(ScalarFormatter())
-        axes.xaxis.set_minor_locator(NullLocator())
-        axes.xaxis.set_minor_formatter(NullFormatter())
-
-
-@contextmanager
-def _drawing(height_inches: float) -> Iterator[Figure]:
-    """A figure under fixed settings, whatever the reader's matplotlibrc says."""
-    import matplotlib as mpl
-    from matplotlib.figure import Figure
-
-    settings: dict[Any, Any] = {
-        "svg.fonttype": "none",
-        "svg.hashsalt": "pocketvec",
-        "font.size": 10,
-        "text.color": INK,
-        "axes.labelcolor": MUTED,
-        "xtick.color": MUTED,
-        "ytick.color": INK,
-        "axes.edgecolor": LINE,
-    }
-    with mpl.rc_context(), warnings.catch_warnings():
-        mpl.rcdefaults()
-        mpl.rcParams.update(settings)
-        # Only the measuring font lacks such a glyph; the page draws the text with the reader's fonts.
-        warnings.filterwarnings("ignore", message="Glyph .* missing from font")
-        yield Figure(figsize=(WIDTH_INCHES, height_inches), layout="constrained")
-
-
-def _axes(figure: Figure, x_label: str, y_label: str) -> Axes:
-    axes = figure.add_subplot()
-    axes.set_xlabel(x_label)
-    axes.set_ylabel(y_label)
-    axes.grid(color=LINE, linewidth=0.6)
-    axes.set_axisbelow(True)
-    axes.patch.set_visible(False)
-    axes.spines[["top", "right"]].set_visible(False)
-    return axes
-
-
-def _legend(axes: Axes, series: dict[str, tuple[str, str]], shapes: dict[str, str]) -> None:
-    """Above the plot: each series by its marker or, where markers tell runtimes, by a patch of its colour."""
-    from matplotlib.lines import Line2D
-
-    entries = [(name, colour, SWATCH if shapes else own) for name, (colour, own) in series.items()]
-    entries += [(runtime, MUTED, marker) for runtime, marker in shapes.items()]
-    handles = [
-        Line2D([], [], linestyle="", color=colour, marker=marker, label=name)
-        for name, colour, marker in entries
-    ]
-    axes.figure.legend(
-        handles=_by_row(handles, LEGEND_COLUMNS),
-        loc="outside upper left",
-        ncols=min(len(entries), LEGEND_COLUMNS),
-        frameon=False,
-        handletextpad=0.3,
-        columnspacing=1.2,
-        borderaxespad=0.2,
-    )
-
-
-def _by_row(handles: list[Any], columns: int) -> list[Any]:
-    """Handles in an order that reads by row where Matplotlib fills the legend by column."""
-    return [handle for column in range(columns) for handle in handles[column::columns]]
-
-
-def _svg(figure: Figure, prefix: str, label: str) -> str:
-    """The figure as an <svg> element for HTML: own ids, no namespaces, its size left to the page."""
-    figure.patch.set_visible(False)
-    buffer = io.StringIO()
-    empty = dict.fromkeys(("Date", "Creator", "Format", "Type"))
-    figure.savefig(buffer, format="svg", metadata=empty)
-    text = buffer.getvalue()
-    text = text[text.index("<svg") :]
-    text = re.sub(r'\sxmlns(:\w+)?="[^"]*"', "", text)
-    text = re.sub(r'\sid="', f' id="{prefix}-', text).replace("url(#", f"url(#{prefix}-")
-    text = text.replace('xlink:href="#', f'href="#{prefix}-')
-    text = re.sub(r'\s(width|height)="[\d.]+pt"', "", text, count=2)
-    for colour, variable in CSS.items():
-        text = text.replace(colour, variable)
-    return text.replace("<svg", f'<svg role="img" aria-label="{html.escape(label)}"', 1)

@@ -176,9 +176,9 @@ def gate(given: argparse.Namespace) -> int:
     """Judge a report anew by a gates file, and write it with its views where --out says."""
     from bench.gate import apply_gates
     from bench.limits import gates_identity, read_gates
-    from bench.render import render_text
     from bench.report_file import read_report
     from bench.report_folder import write_report_folder
+    from bench.terminal import render_text
     from common.files import whole_folder
 
     report = apply_gates(read_report(given.report), read_gates(given.gates), gates_identity(given.gates))

@@ -10,8 +10,11 @@ from typing import Any
 from gate_samples import QUERIES, drop, golden, latency, memory, ratio
 
 from bench.report import (
+    FAIL,
+    INCONCLUSIVE,
     REPORT_SCHEMA,
     CacheState,
+    Check,
     Comparison,
     Context,
     GoldenResult,
@@ -57,6 +60,23 @@ def profile(name: str = "q4_0-256d", **changes: Any) -> Profile:
     return Profile(**(values | changes))
 
 
+def broken(metric: str, text: str = "", **changes: Any) -> Check:
+    """A check that fails and blocks, with `changes`."""
+    return dataclasses.replace(
+        Check(metric, FAIL, True, None, None, None, text or f"{metric} is above"), **changes
+    )
+
+
+def undecided(metric: str, blocks: bool = True, text: str = "") -> Check:
+    """A check that is inconclusive."""
+    return Check(metric, INCONCLUSIVE, blocks, 0.0, [-1.0, 1.0], 0.5, text or f"{metric} may be above")
+
+
+def failing(*checks: Check, name: str = "q4_0-256d", **changes: Any) -> Profile:
+    """A profile that `checks` keep from shipping."""
+    return profile(name, verdict="fail", checks=list(checks), **changes)
+
+
 def report(*profiles: Profile, **changes: Any) -> Report:
     """A report over `profiles` (one passing profile when none is given), with `changes`."""
     context = Context(
@@ -66,6 +86,7 @@ def report(*profiles: Profile, **changes: Any) -> Report:
         data={"name": "saltern", "split": "test", "sha256": "ab" * 32},
         query_prompt="task: search result | query: ",
         cache="page cache warm",
+        reproduce="pocketvec bench artifacts/* --data saltern --out report",
     )
     values: dict[str, Any] = {
         "schema": REPORT_SCHEMA,
@@ -79,6 +100,7 @@ def report(*profiles: Profile, **changes: Any) -> Report:
         ),
         "queries": [f"q{number}" for number in range(QUERIES)],
         "profiles": list(profiles) or [profile()],
+        "gates": {"name": "gates.toml", "sha256": "cd" * 32},
     }
     return Report(**(values | changes))
 
@@ -154,6 +176,12 @@ class Page(HTMLParser):
             for name, attributes, texts in self.elements
             if name == tag and (not css or css in (attributes.get("class") or "").split())
         ]
+
+
+def table_cells(html: str, css: str) -> list[tuple[dict[str, str | None], str]]:
+    """(attributes, text) of the cells of class `css` in the table of all profiles."""
+    start = html.index('<table id="profiles">')
+    return Page(html[start : html.index("</table>", start) + len("</table>")]).found("td", css)
 
 
 def markdown_tables(text: str) -> list[list[list[str]]]:

@@ -9,6 +9,7 @@ from report_samples import (
     Page,
     assert_well_formed,
     both_runtimes,
+    broken,
     cached,
     comparison,
     markdown_tables,
@@ -17,7 +18,8 @@ from report_samples import (
 )
 
 from bench.markdown import render_markdown
-from bench.render import render_html, render_text
+from bench.render import render_html
+from bench.terminal import render_text
 
 
 def test_the_comparison_and_the_weight_cache_have_a_table_in_every_view() -> None:
@@ -71,8 +73,8 @@ def test_a_report_without_litert_has_neither_table() -> None:
 
 def test_a_disagreement_marks_its_cell_in_the_comparison_and_the_profiles_verdict() -> None:
     reason = "runtime_agreement.ndcg_relative 0.0039 is above 0.002 (q4_0 against q4_0-256d)"
-    failing = cached(verdict="fail", reasons=[reason])
-    both = report(profile(runtime="onnx"), failing, comparisons=[comparison()], verdict="fail")
+    disagrees = cached(verdict="fail", checks=[broken("runtime_agreement.ndcg_relative", reason)])
+    both = report(profile(runtime="onnx"), disagrees, comparisons=[comparison()], verdict="fail")
     marked = Page(render_html(both)).found("td", "bad")
     assert [attributes["title"] for attributes, _ in marked] == [reason, reason]
     assert [text.split()[-1] for _, text in marked] == ["fail", "0.0039"]
