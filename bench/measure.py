@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import platform
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -21,19 +22,18 @@ from bench.report import (
     CacheState,
     Context,
     Golden,
-    GoldenResult,
     Profile,
     Reference,
     Report,
     Target,
 )
+from bench.structure import examine_structure
 from common.errors import UserError
 from common.progress import Step
 from common.prompts import choose_query_prompt
 from common.retrieval import RetrievalSet
 from export.artifact import Artifact
 from export.embedder import Embedder, Opening, has_weight_cache
-from export.golden import Parity, golden_parity
 from export.manifest import Manifest
 from export.session import usable_cores
 
@@ -78,10 +78,11 @@ def measure_profile(
             states = measure_cache_states(artifact.path, plan, cache)
         cost = states[WARM_CACHE] if states else measure_cost(artifact.path, plan)
         embedder = Embedder(artifact, Opening(config.threads, cache))
+        golden, faults = examine_structure(embedder)
         server = bearings.server.get(artifact.manifest.dim)
         quality = measure_quality(embedder, data, config.prompt_name, server)
-        parity = golden_parity(embedder)
-    return _profile(artifact, quality, parity, cost, states, bearings.reference), quality
+    measured = _profile(artifact, quality, golden, cost, states, bearings.reference)
+    return dataclasses.replace(measured, faults=faults), quality
 
 
 def check_artifacts(artifacts: list[Artifact], config: BenchConfig) -> None:
@@ -101,7 +102,7 @@ def _check_lengths(manifest: Manifest, config: BenchConfig) -> None:
 def _profile(
     artifact: Artifact,
     quality: Quality,
-    parity: Parity,
+    golden: Golden,
     cost: Cost | CacheState,
     states: dict[str, CacheState],
     reference: Reference | None,
@@ -125,7 +126,7 @@ def _profile(
         ndcg_drop_same_dim=drops[SAME_DIM],
         ndcg_drop_full_dim=drops[FULL_DIM],
         ndcg_drop_asymmetric=drops[ASYMMETRIC],
-        golden=_golden(parity),
+        golden=golden,
         rounding_cosine_mean=rounding.golden_cosine_mean if rounding else None,
         rounding_cosine_min=rounding.golden_cosine_min if rounding else None,
         load_ms=cost.load_ms,
@@ -135,11 +136,6 @@ def _profile(
         first_ms=cost.first_ms,
         cache_states=states,
     )
-
-
-def _golden(parity: Parity) -> Golden:
-    worst = GoldenResult(parity.worst_text, parity.cosine_min, 1.0, parity.ids_equal)
-    return Golden(0, parity.cosine_mean, parity.cosine_min, 0.0, parity.ids_equal, True, [worst])
 
 
 def measure_all(

@@ -168,7 +168,7 @@ class Drop:
 
 
 @dataclass(frozen=True)
-class GoldenResult:
+class WorstText:
     """One golden text: cosine to the stored vector (-1 if not finite), norm, and if its ids are right."""
 
     text: str
@@ -187,7 +187,7 @@ class Golden:
     norm_error: float
     ids_equal: bool
     finite: bool
-    worst: list[GoldenResult]
+    worst: list[WorstText]
 
 
 @dataclass(frozen=True)

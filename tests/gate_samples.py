@@ -9,7 +9,6 @@ from bench.report import (
     Context,
     Drop,
     Golden,
-    GoldenResult,
     Latency,
     LatencyRatio,
     Memory,
@@ -17,6 +16,7 @@ from bench.report import (
     Profile,
     Report,
     Target,
+    WorstText,
 )
 
 QUERIES = 16
@@ -51,7 +51,7 @@ def drop(value: float, half_width: float = 0.001, reference: float = 0.4) -> Dro
 
 
 def golden(**changes: object) -> Golden:
-    worst = [GoldenResult("worst of all", 0.9, 1.0, True)]
+    worst = [WorstText("worst of all", 0.9, 1.0, True)]
     plain = Golden(42, 0.97, 0.9, 1e-7, True, True, worst)
     return dataclasses.replace(plain, **changes)  # type: ignore[arg-type]
 

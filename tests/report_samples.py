@@ -17,11 +17,11 @@ from bench.report import (
     Check,
     Comparison,
     Context,
-    GoldenResult,
     Profile,
     Reference,
     Report,
     Target,
+    WorstText,
 )
 
 VOID = {"meta", "br", "hr", "img", "link", "input"}
@@ -46,7 +46,7 @@ def profile(name: str = "q4_0-256d", **changes: Any) -> Profile:
         "ndcg_drop_full_dim": drop(0.0411, reference=0.5532),
         "ndcg_drop_asymmetric": drop(0.0201, reference=0.5433),
         "golden": golden(
-            cosine_mean=0.9911, cosine_min=0.8732, worst=[GoldenResult("a hard text", 0.8732, 1.0, True)]
+            cosine_mean=0.9911, cosine_min=0.8732, worst=[WorstText("a hard text", 0.8732, 1.0, True)]
         ),
         "rounding_cosine_mean": 0.9951,
         "rounding_cosine_min": 0.9312,

@@ -25,7 +25,7 @@ from report_samples import (
 from bench.markdown import render_markdown
 from bench.pareto import pareto_front
 from bench.render import render_html, write_views
-from bench.report import GoldenResult, Reference, Report
+from bench.report import Reference, Report, WorstText
 from bench.terminal import render_text
 from export.fault import Fault
 
@@ -35,7 +35,7 @@ def test_foreign_texts_are_escaped_everywhere() -> None:
         broken(HOSTILE, HOSTILE),
         name=HOSTILE,
         precision=HOSTILE,
-        golden=golden(worst=[GoldenResult(HOSTILE, 0.1, 1.0, False)]),
+        golden=golden(worst=[WorstText(HOSTILE, 0.1, 1.0, False)]),
         faults=[Fault(HOSTILE, HOSTILE)],
     )
     context = dataclasses.replace(

@@ -12,7 +12,7 @@ from report_samples import Page, broken, cached, failing, profile, report
 from bench.memory_bars import memory_chart, parts_above_baseline
 from bench.plots import latency_cost, ndcg_interval, pareto_svg, size_cost
 from bench.render import render_html
-from bench.report import Check, GoldenResult, Memory, MemoryPoint
+from bench.report import Check, Memory, MemoryPoint, WorstText
 from bench.tracks import Scale, scale_of, whisker
 from bench.whiskers import drop_columns, latency_columns
 from export.fault import Fault
@@ -122,7 +122,7 @@ def test_a_hollow_marker_fails_and_every_plot_has_its_own_front() -> None:
 
 
 def test_golden_texts_are_listed_the_worst_first_and_faults_by_name() -> None:
-    worst = [GoldenResult("worst", 0.5, 0.98, False), GoldenResult("second", 0.7, 1.0, True)]
+    worst = [WorstText("worst", 0.5, 0.98, False), WorstText("second", 0.7, 1.0, True)]
     one = profile(golden=golden(worst=worst), faults=[Fault("prompt-missing", "2 of 42 texts")])
     page = Page(render_html(report(one)))
     rows = [text for _, text in page.found("td", "text")]
