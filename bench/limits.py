@@ -6,12 +6,13 @@ dimension and by length take `default` too. The nearest entry counts: profile, p
 
 from __future__ import annotations
 
+import math
 import re
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from bench.report import Profile, Report
 from bench.statistics import CONFIDENCE
@@ -81,16 +82,17 @@ class AgreementLimits:
 class RegressionLimits:
     """How much worse than in an earlier report a profile may be, each as a share of the earlier figure.
 
-    ndcg: of NDCG@10, query by query with its interval. golden: of the worst golden cosine. What is None is
-    shown and not gated.
+    ndcg: of NDCG@10, query by query with its interval, or absolute. golden: of the worst golden cosine. file,
+    ram (peak above the baseline), anonymous: of the MB. latency_ratio: of the ratio to fp32 at each length,
+    with the interval of both. What is None is shown and not gated.
     """
 
-    ndcg: float | None = None
+    ndcg: Budget | None = None
     golden: float | None = None
     file: float | None = None
     ram: float | None = None
     anonymous: float | None = None
-    latency_ratio: float | None = None
+    latency_ratio: Budget | None = None
 
 
 @dataclass(frozen=True)
@@ -134,19 +136,58 @@ class Gates:
 
 def read_gates(path: Path) -> Gates:
     """Parse a gates file strictly. Raises UserError with the place of what is wrong."""
+    gates = _parse(path)
+    neutral = Gates(
+        GATES_SCHEMA, gates.confidence, gates.inconclusive, gates.require, regression=gates.regression
+    )
+    if gates == neutral:
+        raise UserError(f"{path}: it sets no limit, so every model would pass")
+    return gates
+
+
+def read_regression_gates(path: Path) -> Gates:
+    """A gates file for the comparison with an earlier report. Raises UserError if it limits no change."""
+    gates = _parse(path)
+    if gates.regression in (None, RegressionLimits()):
+        raise UserError(f"{path}: its [regression] table sets no limit, so every change would pass")
+    return gates
+
+
+def _parse(path: Path) -> Gates:
     try:
         raw = tomllib.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise UserError(f"{path}: no such gates file") from None
-    except (UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+    except (ValueError, RecursionError) as error:  # not UTF-8, not TOML, nesting without end
         raise UserError(f"{path}: not valid TOML ({error})") from None
     if raw.get("schema") != GATES_SCHEMA:
         raise UserError(f"{path}: schema '{raw.get('schema')}' is not '{GATES_SCHEMA}'")
+    for where, number in _floats(raw, ""):
+        if not 0 <= number < math.inf:
+            raise UserError(f"{path}: {where} is {number}, which is no limit")
     gates = from_dict(Gates, raw, str(path))
-    neutral = Gates(GATES_SCHEMA, gates.confidence, gates.inconclusive, gates.require)
-    if gates == neutral:
-        raise UserError(f"{path}: it sets no limit, so every model would pass")
+    for where, key in _inner_keys(gates):
+        if not (key.isascii() and key.isdigit()):
+            raise UserError(f"{path}: {where}.{key}: '{key}' is neither a dimension nor a length in tokens")
     return gates
+
+
+def _floats(value: Any, where: str) -> Iterator[tuple[str, float]]:
+    """Every number of parsed TOML with its path."""
+    if isinstance(value, dict):
+        for key, inner in value.items():
+            yield from _floats(inner, f"{where}.{key}" if where else key)
+    elif isinstance(value, int | float) and not isinstance(value, bool):
+        yield where, value
+
+
+def _inner_keys(gates: Gates) -> Iterator[tuple[str, str]]:
+    """Every key that means a dimension or a length, with its table."""
+    yield from (("latency_p90_ms", key) for key in gates.latency_p90_ms)
+    for name, table in gates.tables.items():
+        for precision, entries in table.items():
+            if isinstance(entries, dict):
+                yield from ((f"{name}.{precision}", key) for key in entries if key != DEFAULT_KEY)
 
 
 def gates_identity(path: Path) -> dict[str, str]:

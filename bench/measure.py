@@ -118,7 +118,9 @@ def _profile(
 ) -> Profile:
     manifest = artifact.manifest
     rounding = manifest.rounding
-    drops = score_drops(manifest.dim, quality.by_query, quality.asymmetric_by_query, reference)
+    by_query = [round(one, DIGITS) for one in quality.by_query]
+    asymmetric = [round(one, DIGITS) for one in quality.asymmetric_by_query]
+    drops = score_drops(manifest.dim, by_query, asymmetric, reference)
     return Profile(
         name=manifest.name,
         runtime=manifest.runtime,
@@ -128,8 +130,8 @@ def _profile(
         ndcg_at_10=round(quality.ndcg_at_10, DIGITS),
         recall_at_10=round(quality.recall_at_10, DIGITS),
         mrr_at_10=round(quality.mrr_at_10, DIGITS),
-        ndcg_by_query=[round(one, DIGITS) for one in quality.by_query],
-        asymmetric_by_query=[round(one, DIGITS) for one in quality.asymmetric_by_query],
+        ndcg_by_query=by_query,
+        asymmetric_by_query=asymmetric,
         ndcg_drop_same_dim=drops[SAME_DIM],
         ndcg_drop_full_dim=drops[FULL_DIM],
         ndcg_drop_asymmetric=drops[ASYMMETRIC],

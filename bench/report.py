@@ -16,6 +16,7 @@ NO_CACHE, BUILD_CACHE, WARM_CACHE = CACHE_STATES = ("none", "build", "warm")
 HOST, EMULATED, DEVICE = TARGET_KINDS = ("host", "emulated", "device")
 PASS, FAIL, INCONCLUSIVE, NOT_APPLIED = OUTCOMES = ("pass", "fail", "inconclusive", "not applied")
 UNGATED = "ungated"
+VERDICTS = (PASS, FAIL, UNGATED)
 
 Interval = list[float | None]
 

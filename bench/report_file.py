@@ -3,15 +3,26 @@
 from __future__ import annotations
 
 import dataclasses
-import math
+import re
+import statistics
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from bench.report import CACHE_STATES, OUTCOMES, REPORT_SCHEMA, TARGET_KINDS, Report
+from bench.report import CACHE_STATES, OUTCOMES, REPORT_SCHEMA, TARGET_KINDS, VERDICTS, Report
 from common.errors import UserError
 from common.files import read_json, write_json
 from common.records import from_dict
+
+SIGNED = re.compile(r"drop|cosine|\.checks\[")
+"""Paths of numbers that may be negative; a size, a time or a score may not."""
+SHARES = re.compile(r"(ndcg|recall|mrr)_at_10$|by_query|top10_overlap$|reference\.(after|before)\.")
+COUNTED = re.compile(r"\.(file_bytes|dim|cores|threads)$|_ms\[\d+\]$")
+"""What is at least more than nothing: others are divided by it."""
+MOST_BYTES = 2**63
+ROUNDING = 1e-6
+MEAN_TOLERANCE = 1e-4
 
 
 def read_report(path: Path) -> Report:
@@ -35,28 +46,45 @@ def parse_report(raw: Any, place: str) -> Report:
         raise UserError(
             f"{place}: schema '{found}' is not '{REPORT_SCHEMA}'; measure again with this version"
         )
-    for where, number in _numbers(raw, ""):
-        if not math.isfinite(number):
-            raise UserError(f"{place}: {where} is {number}, which is no measurement")
+    for where, value in _leaves(raw, ""):
+        if fault := _fault(where, value):
+            raise UserError(f"{place}: {where} is {ascii(value)[:40]}, {fault}")
     report = from_dict(Report, raw, place)
     if not report.profiles:
         raise UserError(f"{place}: it holds no profiles")
     _check_keys(report, place)
     _check_names(report, place)
     _check_queries(report, place)
+    _check_sums(report, place)
+    _check_pairs(report, place)
     return report
 
 
-def _numbers(value: Any, where: str) -> Iterator[tuple[str, float]]:
-    """Every float of parsed JSON with its path."""
-    if isinstance(value, float):
-        yield where, value
-    elif isinstance(value, dict):
+def _leaves(value: Any, where: str) -> Iterator[tuple[str, Any]]:
+    """Every number and text of parsed JSON with its path; keys count as texts."""
+    if isinstance(value, dict):
         for key, inner in value.items():
-            yield from _numbers(inner, f"{where}.{key}" if where else key)
+            yield where or "a key", key
+            yield from _leaves(inner, f"{where}.{key}" if where else key)
     elif isinstance(value, list):
         for index, inner in enumerate(value):
-            yield from _numbers(inner, f"{where}[{index}]")
+            yield from _leaves(inner, f"{where}[{index}]")
+    elif not isinstance(value, bool) and value is not None:
+        yield where, value
+
+
+def _fault(where: str, value: Any) -> str:
+    """Why a value can be no part of a report; empty when it can."""
+    if isinstance(value, str):
+        lone = any("\ud800" <= character <= "\udfff" for character in value)
+        return "which is half a character" if lone else ""
+    if not abs(value) < MOST_BYTES:  # true of NaN as well
+        return "which is no measurement"
+    if value < 0 and not SIGNED.search(where):
+        return "which cannot be negative"
+    if value == 0 and COUNTED.search(where):
+        return "which cannot be nothing"
+    return "which cannot be above 1" if value > 1 + ROUNDING and SHARES.search(where) else ""
 
 
 def _check_keys(report: Report, place: str) -> None:
@@ -79,6 +107,8 @@ def _check_names(report: Report, place: str) -> None:
     words = [("cache state", state, CACHE_STATES) for one in report.profiles for state in one.cache_states]
     words += [("outcome", check.outcome, OUTCOMES) for _, check in report.checks()]
     words.append(("target kind", report.context.target.kind, TARGET_KINDS))
+    verdicts = [report.verdict, *(one.verdict for one in report.profiles)]
+    words += [("verdict", word, VERDICTS) for word in verdicts]
     for what, word, known in words:
         if word not in known:
             raise UserError(f"{place}: {what} '{word}' is none of {', '.join(known)}")
@@ -92,7 +122,17 @@ def _check_names(report: Report, place: str) -> None:
 
 def _check_queries(report: Report, place: str) -> None:
     """As many values as queries, wherever there is one for each."""
+    if not report.queries:
+        raise UserError(f"{place}: it names no queries")
+    if len(set(report.queries)) < len(report.queries):
+        repeated = Counter(report.queries).most_common(1)[0][0]
+        raise UserError(f"{place}: it holds the query '{repeated}' twice")
     lists = {f"profile {one.name}": one.ndcg_by_query for one in report.profiles}
+    lists |= {
+        f"profile {one.name} with the server's documents": one.asymmetric_by_query
+        for one in report.profiles
+        if one.asymmetric_by_query
+    }
     for dim, values in (report.reference.by_query if report.reference else {}).items():
         lists[f"the reference at {dim} dimensions"] = values
     for what, values in lists.items():
@@ -100,3 +140,43 @@ def _check_queries(report: Report, place: str) -> None:
             raise UserError(
                 f"{place}: {what} has scores of {len(values)} queries, the report has {len(report.queries)}"
             )
+
+
+def _check_sums(report: Report, place: str) -> None:
+    """A mean is that of its values, and a drop is over the report's queries."""
+    for one in report.profiles:
+        mean = statistics.fmean(one.ndcg_by_query)
+        if abs(mean - one.ndcg_at_10) > MEAN_TOLERANCE:
+            where = f"profile {one.name}: ndcg_at_10 is {one.ndcg_at_10:g}"
+            raise UserError(f"{place}: {where}, but the mean of ndcg_by_query is {mean:.6f}")
+        for name in ("ndcg_drop_same_dim", "ndcg_drop_full_dim", "ndcg_drop_asymmetric"):
+            drop = getattr(one, name)
+            if drop is not None and drop.queries != len(report.queries):
+                where = f"profile {one.name}: {name}"
+                raise UserError(f"{place}: {where} is of {drop.queries} queries, not {len(report.queries)}")
+
+
+def _check_pairs(report: Report, place: str) -> None:
+    """Two ends to an interval, the lower one first; a neighbour to every timing that is compared."""
+    for where, ends in _intervals(dataclasses.asdict(report), ""):
+        bounded = [end for end in ends if end is not None]
+        if len(ends) != 2 or bounded != sorted(bounded):
+            raise UserError(f"{place}: {where} is {str(ends)[:60]}, not an interval [low, high]")
+    for one in report.profiles:
+        for length, ratio in one.latency_ratio.items():
+            runs, others = len(ratio.ms), len(ratio.reference_ms)
+            if not runs or runs != others:
+                where = f"profile {one.name}: latency_ratio.{length}"
+                raise UserError(f"{place}: {where} has {runs} timings beside {others} of {ratio.reference}")
+
+
+def _intervals(value: Any, where: str) -> Iterator[tuple[str, list[float | None]]]:
+    if isinstance(value, dict):
+        for key, inner in value.items():
+            path = f"{where}.{key}" if where else key
+            if key.endswith("interval") and isinstance(inner, list):
+                yield path, inner
+            yield from _intervals(inner, path)
+    elif isinstance(value, list):
+        for index, inner in enumerate(value):
+            yield from _intervals(inner, f"{where}[{index}]")

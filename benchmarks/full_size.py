@@ -22,7 +22,9 @@ from pathlib import Path
 from typing import Any
 
 from bench.cost import Plan, measure_cost
+from train.shapes import find_shape
 
+SHAPE = "embeddinggemma-300m"
 DIMS = (768, 512, 256, 128)
 PRECISIONS = ("q8_0", "int8", "mixed", "q4_0")
 LENGTHS = (16, 64, 256)
@@ -43,7 +45,7 @@ def main() -> int:
     os.environ |= {"HF_HUB_OFFLINE": "1", "POCKETVEC_CACHE": str(work / "cache")}
     work.mkdir(parents=True, exist_ok=True)
     prepare(work)
-    for table in (files, memory, latency):
+    for table in (files, memory, predictions, latency):
         print(f"\n{table(work)}", flush=True)
     return 0
 
@@ -51,14 +53,11 @@ def main() -> int:
 def prepare(work: Path) -> None:
     """Checkpoint, all artifacts and the stock graphs; says what each step took in CPU seconds and memory."""
     shape, out = work / "checkpoint", work / "artifacts"
-    if not shape.is_dir():
-        from benchmarks.shape import write_checkpoint
-
-        write_checkpoint(shape)
     pocketvec = [sys.executable, "-m", "pocketvec"]
     parents = [out / f"onnx-fp32-{dim}d" for dim in DIMS]
     dims = ",".join(map(str, DIMS))
     steps: dict[str, tuple[Path, list[Any]]] = {
+        "checkpoint": (shape, [*pocketvec, "synth", "--shape", SHAPE, "--out", shape]),
         "export ONNX fp32, 4 dims": (
             parents[-1],
             [*pocketvec, "export", shape, "--out", out, "--dims", dims],
@@ -158,6 +157,16 @@ def memory(work: Path) -> str:
     heads = ["ONNX", "first use, whole MB", "second use, whole MB"]
     heads += [f"above the baseline of {baseline:.0f}", "goal", "anonymous, whole MB", "above the baseline"]
     return markdown(heads, rows)
+
+
+def predictions(work: Path) -> str:
+    """What `pocketvec plan` says of the same files, beside what they take."""
+    from benchmarks.predicted import side_by_side
+
+    names = [f"onnx-{one}" for one in ("fp32", *PRECISIONS)]
+    names += [f"litert-{one}" for one in ("fp32", "int8", "mixed", "q4_0")]
+    names += [f"gguf-{one}" for one in ("q8_0", "mixed", "q4_0")]
+    return side_by_side(find_shape(SHAPE), [work / "artifacts" / f"{name}-768d" for name in names])
 
 
 def _status_mb(field: str) -> float:

@@ -58,11 +58,11 @@ def main() -> int:
 
 def write_forms(folder: Path, size: int) -> None:
     """One tokenizer of `size` pieces in its three forms, and the texts."""
-    from benchmarks.synthetic_tokenizer import grow, sentencepiece_model
     from export.bpe_table import build_table
     from export.bpe_tokenizer import BpeTokenizer
     from export.golden import PLAIN_TEXTS
     from pocketvec import BUNDLED_DATA, STARTER_MODEL
+    from train.synthetic_tokenizer import grow, sentencepiece_model
 
     content = json.loads((STARTER_MODEL / "tokenizer.json").read_text(encoding="utf-8"))
     grown = grow(content, size, SEED) if size > len(content["model"]["vocab"]) else content

@@ -6,11 +6,13 @@ from __future__ import annotations
 class UserError(Exception):
     """Bad input, named with its value, the rule it breaks and the place.
 
-    The message is a single line: it is printed after ``pocketvec: error:`` with no traceback.
+    The message is a single line: it is printed after ``pocketvec: error:`` with no traceback. What it quotes
+    may come from a foreign file, so nothing in it can steer a terminal.
     """
 
     def __init__(self, message: str) -> None:
-        super().__init__(" ".join(message.split()))
+        line = " ".join(message.split())
+        super().__init__("".join(character if character.isprintable() else "?" for character in line))
 
 
 def missing_extra(extra: str, module: str) -> UserError:

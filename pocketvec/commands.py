@@ -146,8 +146,7 @@ def bench(given: argparse.Namespace) -> int:
     from bench.gate import apply_gates
     from bench.limits import gates_identity, read_gates
     from bench.measure import carried_reference, check_artifacts, measure_all
-    from bench.render import write_views
-    from bench.report_file import write_report
+    from bench.report_folder import write_report_folder
     from common.files import whole_folder
     from common.retrieval import read_retrieval_set
     from export.artifact import open_artifact
@@ -168,21 +167,39 @@ def bench(given: argparse.Namespace) -> int:
         measured = measure_all(artifacts, data, reference, config, step)
     report = apply_gates(measured, gates, gates_identity(given.gates))
     with whole_folder(given.out) as folder:
-        write_report(folder / "report.json", report)
-        write_views(report, folder)
+        write_report_folder(report, folder)
     return _conclude(report, given.out)
 
 
 def gate(given: argparse.Namespace) -> int:
-    """Judge a report anew by a gates file."""
+    """Judge a report anew by a gates file, and write it with its views where --out says."""
     from bench.gate import apply_gates
     from bench.limits import gates_identity, read_gates
     from bench.render import render_text
     from bench.report_file import read_report
+    from bench.report_folder import write_report_folder
+    from common.files import whole_folder
 
     report = apply_gates(read_report(given.report), read_gates(given.gates), gates_identity(given.gates))
+    if given.out is not None:
+        with whole_folder(given.out) as folder:
+            write_report_folder(report, folder)
     sys.stdout.write(render_text(report))
     return _exit_code(report)
+
+
+def compare(given: argparse.Namespace) -> int:
+    """A report against an earlier one."""
+    from pocketvec import comparing
+
+    return comparing.compare(given)
+
+
+def recommend(given: argparse.Namespace) -> int:
+    """The profile of a report to ship."""
+    from pocketvec import recommending
+
+    return recommending.recommend(given)
 
 
 def inspect(given: argparse.Namespace) -> int:
@@ -219,6 +236,20 @@ def pack(given: argparse.Namespace) -> int:
     write(artifact, given.out)
     sys.stdout.write("".join(f"{line}\n" for line in (str(given.out), *client_notes(artifact))))
     return PASSED
+
+
+def synth(given: argparse.Namespace) -> int:
+    """A checkpoint of a real shape with random weights."""
+    from pocketvec import synthesis
+
+    return synthesis.synthesise(given)
+
+
+def plan(given: argparse.Namespace) -> int:
+    """Size, memory and index of a shape, predicted."""
+    from pocketvec import plan_view
+
+    return plan_view.plan(given)
 
 
 def _judge(check: ContractCheck) -> int:

@@ -19,9 +19,9 @@ from typing import Any
 from bench.gate import apply_gates
 from bench.limits import Gates
 from bench.measure import BenchConfig, carried_reference, measure_all
-from bench.render import write_views
 from bench.report import Report
-from bench.report_file import parse_report, write_report
+from bench.report_file import parse_report
+from bench.report_folder import write_report_folder
 from common.errors import UserError, missing_extra
 from common.files import read_json, remove_empty, sha256_file, write_json
 from common.progress import Display
@@ -39,7 +39,6 @@ from train.pairs import TrainingData, read_training_data
 
 RUN_NAME = "run.json"
 MEASURED_NAME = "measurements.json"
-REPORT_NAME = "report.json"
 
 
 @dataclass(frozen=True)
@@ -83,7 +82,7 @@ class Plan:
 
 
 def run_pipeline(plan: Plan, display: Display) -> Report:
-    """Run what is not yet done and return the gated report, also written as .json, .md and .html.
+    """Run what is not yet done and return the gated report, also written with its views.
 
     Raises UserError for bad input (nothing is left behind when the first stage never began) and for a run
     folder that holds another training's work.
@@ -99,8 +98,7 @@ def run_pipeline(plan: Plan, display: Display) -> Report:
         _export(plan, dims, display)
         _quantize(plan, dims, display)
         report = apply_gates(_bench(plan, dims, display), plan.gates, plan.gates_identity)
-        write_report(plan.folder / REPORT_NAME, report)
-        write_views(report, plan.folder)
+        write_report_folder(report, plan.folder)
     return report
 
 

@@ -9,7 +9,6 @@ from documented_reader import DocumentedReader
 from sentencepiece import SentencePieceProcessor
 from tokenizer_samples import GROWN_SIZE, STARTER, Content, added_texts, changed, library, strings
 
-from benchmarks.synthetic_tokenizer import grow, sentencepiece_model
 from common.errors import UserError
 from export.artifact import open_artifact
 from export.bpe_format import MAGIC, SECTIONS
@@ -21,6 +20,7 @@ from export.profiles import Form, write_profiles
 from export.source import Source
 from export.tokenizer import TextTokenizer
 from pocketvec import STARTER_MODEL
+from train.synthetic_tokenizer import grow, sentencepiece_model
 
 SINGLE = {"type": "TemplateProcessing", "single": [], "pair": [], "special_tokens": {}}
 REFUSED: dict[str, Callable[[Content], object]] = {

@@ -10,7 +10,6 @@ from pathlib import Path
 import pytest
 from tokenizer_samples import GROWN_SIZE, STARTER, Content, added_texts, changed, library, strings
 
-from benchmarks.synthetic_tokenizer import grow
 from common.errors import UserError
 from export.bpe_table import build_table
 from export.bpe_tokenizer import BpeTokenizer
@@ -18,6 +17,7 @@ from export.golden import PLAIN_TEXTS
 from export.manifest import TOKENIZER_BIN, TOKENIZER_NAME
 from export.tokenizer import JsonTokenizer
 from pocketvec import STARTER_MODEL
+from train.synthetic_tokenizer import grow
 
 LIMITS = (0, 1, 2, 3, 7, 64, 2048)
 

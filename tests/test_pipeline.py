@@ -42,7 +42,7 @@ def finished(small_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path
 def test_the_run_folder_holds_every_stages_result(finished: Path) -> None:
     folder = finished / "default"
     names = {"checkpoint", "artifacts", "run.json", "measurements.json", "report.json", "report.md"}
-    assert {path.name for path in folder.iterdir()} == names | {"report.html"}
+    assert {path.name for path in folder.iterdir()} == names | {"report.html", "junit.xml"}
     profiles = {
         f"{runtime}-{precision}-{dim}d"
         for runtime in ("onnx", "litert")
@@ -66,19 +66,27 @@ def test_the_report_holds_what_a_release_needs(finished: Path) -> None:
     )
 
 
+def stamps(folder: Path) -> dict[Path, int]:
+    """When each file besides the report and its views was written."""
+    kept = (path for path in folder.rglob("*") if path.stem not in ("report", "junit"))
+    return {path: path.stat().st_mtime_ns for path in kept}
+
+
 def test_a_finished_run_started_again_only_judges(
     finished: Path, small_data: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     folder = finished / "default"
-    before = {path: path.stat().st_mtime_ns for path in folder.rglob("*") if "report" not in path.name}
+    before = stamps(folder)
     write_gates(finished, 1)
     assert main(arguments(small_data, finished)) == 1
     verdict = json.loads(capsys.readouterr().out.splitlines()[-1])
     assert verdict["verdict"] == "fail"
     assert all("ram_mb.peak_above_baseline" in r[0] for r in verdict["failed"].values())
+    assert '<failure message="ram_mb.peak_above_baseline' in (folder / "junit.xml").read_text()
     write_gates(finished, 500)
     assert main(arguments(small_data, finished)) == 0
-    assert before == {p: p.stat().st_mtime_ns for p in folder.rglob("*") if "report" not in p.name}
+    assert before == stamps(folder)
+    assert "<failure" not in (folder / "junit.xml").read_text()
 
 
 def test_a_run_continues_from_the_last_whole_stage(finished: Path, small_data: Path, tmp_path: Path) -> None:

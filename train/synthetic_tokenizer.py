@@ -12,6 +12,8 @@ import sys
 import unicodedata
 from typing import Any
 
+from common.errors import missing_extra
+
 SPACE_MARK = "\u2581"
 LONGEST_PIECE = 16
 CHARACTER_SHARE = 0.08
@@ -31,7 +33,8 @@ def grow(tokenizer: dict[str, Any], size: int, seed: int) -> dict[str, Any]:
     """The content of a tokenizer.json of `size` pieces that begins with `tokenizer`'s own.
 
     The same arguments give the same content. Added tokens are runs of newlines, tabs and space marks, tags
-    and `<unusedN>`, as Gemma has them, none special. Raises ValueError for a size that is too small.
+    and `<unusedN>`, as Gemma has them, none special. Raises ValueError for a size that is too small or,
+    near a million, too large.
     """
     rng = random.Random(seed)  # noqa: S311 - a figure, not a secret
     grown = copy.deepcopy(tokenizer)
@@ -40,7 +43,9 @@ def grow(tokenizer: dict[str, Any], size: int, seed: int) -> dict[str, Any]:
     characters = _characters(vocab, int(CHARACTER_SHARE * (size - len(vocab))))
     merged = size - len(vocab) - len(added) - len(characters)
     if merged < 0:
-        raise ValueError(f"size {size}: too small to grow to from {len(vocab)}")
+        raise ValueError(f"{size} pieces: too few to grow to from {len(vocab)}")
+    if len(characters) < int(CHARACTER_SHARE * (size - len(vocab))):
+        raise ValueError(f"{size} pieces: more than Unicode has letters for")
     for piece in added:
         vocab[piece] = len(vocab)
     new = _pieces([p for p in vocab if _can_merge(p)], characters, merged, rng)
@@ -56,8 +61,14 @@ def grow(tokenizer: dict[str, Any], size: int, seed: int) -> dict[str, Any]:
 
 
 def sentencepiece_model(template: bytes, grown: dict[str, Any]) -> bytes:
-    """The SentencePiece model file with the same pieces, in the settings of the starter's `template`."""
-    from sentencepiece import sentencepiece_model_pb2
+    """The SentencePiece model file with the same pieces, in the settings of the starter's `template`.
+
+    Raises UserError with the extra that holds sentencepiece when it is missing.
+    """
+    try:
+        from sentencepiece import sentencepiece_model_pb2
+    except ImportError:
+        raise missing_extra("pack", "sentencepiece") from None
 
     model = sentencepiece_model_pb2.ModelProto()
     model.ParseFromString(template)
@@ -83,8 +94,9 @@ def _characters(vocab: dict[str, int], count: int) -> list[str]:
         chr(code) for code in range(0xA1, sys.maxunicode, 2) if unicodedata.category(chr(code))[0] in "LMN"
     )
     fresh = ["\n"] if "\n" not in vocab else []
-    while len(fresh) < count:
-        letter = next(letters)
+    for letter in letters:
+        if len(fresh) >= count:
+            break
         if letter not in vocab:
             fresh.append(letter)
     return fresh

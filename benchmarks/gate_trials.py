@@ -1,0 +1,142 @@
+"""Does the gate cry wolf, and does it sleep? Hundreds of gate runs on one finished run folder.
+
+Unchanged: the questions are drawn anew with replacement, latency ratios are measured anew, and the shipped
+limits judge; nothing is wrong with the model, so every failure is a false one. Injected: noise on the vectors
+of a profile costs a stated share of NDCG@10, questions are drawn anew, and the limits (and `compare`, against
+the report as it was) must not pass it.
+
+    python -m benchmarks.gate_trials runs/default --runs 200
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import statistics
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from bench.drops import ASYMMETRIC, FULL_DIM, SAME_DIM, score_drops
+from bench.gate import apply_gates
+from bench.limits import Gates
+from bench.quality import score
+from bench.report import LatencyRatio, Profile, Reference, Report
+from bench.statistics import decide, paired_drop
+from common.retrieval import RetrievalSet
+
+Float32 = npt.NDArray[np.float32]
+Indices = npt.NDArray[np.int64]
+
+LOSS = 0.02
+REGRESSION = 0.01
+"""The regression limit that injected losses are held against: half the loss."""
+CALIBRATION_DRAWS = 8
+CALIBRATION_STEPS = 12
+VICTIMS = ("onnx-fp32-768d", "onnx-q8_0-768d", "onnx-int8-256d", "onnx-q4_0-768d", "onnx-q4_0-256d")
+
+
+@dataclass(frozen=True)
+class Vectors:
+    """Unit vectors of all questions and documents by one profile."""
+
+    queries: Float32
+    documents: Float32
+
+    def disturbed(self, scale: float, rng: np.random.Generator) -> Vectors:
+        """With Gaussian noise of `scale` times their norm, unit again."""
+        return Vectors(_disturb(self.queries, scale, rng), _disturb(self.documents, scale, rng))
+
+
+def _disturb(vectors: Float32, scale: float, rng: np.random.Generator) -> Float32:
+    noise = rng.standard_normal(vectors.shape, dtype=np.float32) / np.sqrt(vectors.shape[1])
+    moved = vectors + np.float32(scale) * noise
+    unit: Float32 = moved / np.linalg.norm(moved, axis=1, keepdims=True)
+    return unit
+
+
+def resample(report: Report, chosen: Indices) -> Report:
+    """The report as it would be had these questions been asked; what rests on them is calculated anew."""
+    if report.reference is None:
+        raise SystemExit("the report has no reference; nothing to trial")
+    by_query = {dim: _take(values, chosen) for dim, values in report.reference.by_query.items()}
+    reference = dataclasses.replace(report.reference, by_query=by_query)
+    profiles = [
+        rescored(one, _take(one.ndcg_by_query, chosen), _take(one.asymmetric_by_query, chosen), reference)
+        for one in report.profiles
+    ]
+    return dataclasses.replace(report, reference=reference, profiles=profiles)
+
+
+def rescored(
+    profile: Profile, by_query: list[float], asymmetric: list[float], reference: Reference
+) -> Profile:
+    """A profile with other scores by query."""
+    drops = score_drops(profile.dim, by_query, asymmetric, reference)
+    return dataclasses.replace(
+        profile,
+        ndcg_at_10=statistics.fmean(by_query),
+        ndcg_by_query=by_query,
+        asymmetric_by_query=asymmetric,
+        ndcg_drop_same_dim=drops[SAME_DIM],
+        ndcg_drop_full_dim=drops[FULL_DIM],
+        ndcg_drop_asymmetric=drops[ASYMMETRIC],
+    )
+
+
+def _take(values: Sequence[float], chosen: Indices) -> list[float]:
+    return [values[index] for index in chosen] if values else []
+
+
+def unchanged(
+    report: Report, gates: Gates, runs: int, ratios: Callable[[], dict[str, dict[str, LatencyRatio]]]
+) -> Iterator[Report]:
+    """Gated reports of a model that nothing is wrong with."""
+    rng = np.random.default_rng(0)
+    for _ in range(runs):
+        drawn = resample(report, rng.integers(0, len(report.queries), len(report.queries)))
+        fresh = ratios()
+        profiles = [
+            dataclasses.replace(one, latency_ratio=fresh.get(one.name, one.latency_ratio))
+            for one in drawn.profiles
+        ]
+        yield apply_gates(dataclasses.replace(drawn, profiles=profiles), gates)
+
+
+def calibrate(loss: Callable[[float, int], float]) -> float:
+    """The noise scale at which the mean `loss` (by scale and seed) over some draws is LOSS, by bisection."""
+    low, high = 0.0, 2.0
+    for _ in range(CALIBRATION_STEPS):
+        middle = (low + high) / 2
+        found = statistics.fmean(loss(middle, 1000 + seed) for seed in range(CALIBRATION_DRAWS))
+        low, high = (middle, high) if found < LOSS else (low, middle)
+    return (low + high) / 2
+
+
+def injected(
+    profile: Profile, vectors: Vectors, data: RetrievalSet, report: Report, gates: Gates, runs: int
+) -> tuple[Counter[str], Counter[str]]:
+    """Outcomes of the gate's same-dimension budget and of a regression limit, for LOSS in each run."""
+    before = np.array(profile.ndcg_by_query)
+
+    def scores(scale: float, seed: int) -> list[float]:
+        moved = vectors.disturbed(scale, np.random.default_rng(seed))
+        return list(score(data, moved.queries, moved.documents).by_query)
+
+    scale = calibrate(lambda scale, seed: 1 - statistics.fmean(scores(scale, seed)) / float(before.mean()))
+    rng = np.random.default_rng(1)
+    gate, compare = Counter[str](), Counter[str]()
+    for run in range(runs):
+        chosen = rng.integers(0, len(before), len(before))
+        drawn = resample(report, chosen)
+        assert drawn.reference is not None
+        now = _take(scores(scale, run), chosen)
+        broken = rescored(profile, now, [], drawn.reference)
+        judged = apply_gates(dataclasses.replace(drawn, profiles=[broken], comparisons=[]), gates)
+        checks = judged.profiles[0].checks
+        gate[next(one.outcome for one in checks if one.metric == SAME_DIM)] += 1
+        was = _take(profile.ndcg_by_query, chosen)
+        compare[decide(paired_drop(was, now).interval, REGRESSION * statistics.fmean(was))] += 1
+    return gate, compare
