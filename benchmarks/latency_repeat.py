@@ -33,8 +33,12 @@ def main() -> int:
     rows = [cells for folder in given.artifacts for cells in measure(folder, given.rounds)]
     heads = ["profile", "tokens", "sessions", "lowest", "highest", "widest interval", "hold 1"]
     print(markdown(heads, rows))
-    load = os.getloadavg()[2]
-    print(f"\n{RUNS} pairs ({MIN_RUNS} of long texts); load average {load:.1f} on {os.cpu_count()} cores")
+    load, spent = os.getloadavg()[2], os.times()
+    cpu = (spent.user + spent.system + spent.children_user + spent.children_system) / (
+        given.rounds * len(given.artifacts)
+    )
+    print(f"\n{RUNS} pairs ({MIN_RUNS} of long texts), {cpu:.1f} CPU seconds a session;", end=" ")
+    print(f"load average {load:.1f} on {os.cpu_count()} cores")
     return 0
 
 
