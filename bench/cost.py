@@ -3,35 +3,40 @@
 from __future__ import annotations
 
 import dataclasses
-import json
-import subprocess
-import sys
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-from bench.probe import WARM_UP_WINDOW, Plan
-from bench.report import (
-    BUILD_CACHE,
-    BYTES_PER_MB,
-    NO_CACHE,
-    WARM_CACHE,
-    CacheState,
-    Interval,
-    Latency,
-    Memory,
-    MemoryPoint,
-)
+from bench.probe import WARM_UP_WINDOW
+from bench.report import BUILD_CACHE, NO_CACHE, WARM_CACHE, CacheState, Interval, Latency, Memory
 from bench.statistics import quantile
-from common.errors import UserError
+from bench.worker import Answer, Watched, Worker, memory_point
 from export.weight_cache import cache_bytes
 
 MIN_RUNS = 30
+RAM_RUNS, RAM_TOKENS = 3, 1000
+"""Runs whose memory is watched: so many, or more of short texts, which are over between two samples."""
 MS_DIGITS = 4
+WARM_UP_MAX_RUNS = 60
 BRIEF_WARM_UP = 2 * WARM_UP_WINDOW
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Token lengths, timed runs and at most so many warm-up runs per length, threads.
+
+    cache: folder of the runtime's weight cache, None for none. timed: those of `lengths` that are timed and
+    not only run for their memory (None: all).
+    """
+
+    lengths: list[int]
+    runs: int
+    threads: int
+    cache: Path | None = None
+    max_warm_up: int = WARM_UP_MAX_RUNS
+    timed: list[int] | None = None
 
 
 @dataclass(frozen=True)
@@ -52,14 +57,23 @@ def weight_cache() -> Iterator[Path]:
 
 
 def measure_cost(folder: Path, plan: Plan) -> Cost:
-    """Load, run and time an artifact in a fresh process."""
-    raw = run_probe(folder, plan)
-    return Cost(
-        load_ms=round(raw["load_ms"], 2),
-        first_ms=round(raw["first_ms"], 3),
-        latency_ms={length: _percentiles(timed) for length, timed in raw["latency"].items()},
-        ram_mb=_memory(raw, plan),
-    )
+    """Load, run and time an artifact in a fresh process: memory first, then latency, which is not watched.
+
+    Memory is that of some inferences of each length, the shortest first, since runtimes keep what a longer
+    text has needed. Raises UserError when the process dies.
+    """
+    with Worker(folder) as worker:
+        cache = str(plan.cache) if plan.cache else None
+        opened, load = worker.watch("open", threads=plan.threads, cache=cache, spin=True)
+        if opened["heavy_modules"]:
+            raise RuntimeError(f"the measuring process imported {opened['heavy_modules']}")
+        first, after_first = worker.watch("first")
+        lengths = sorted({*plan.lengths})
+        runs = {n: worker.watch("run", length=n, runs=max(RAM_RUNS, RAM_TOKENS // n))[1] for n in lengths}
+        ram = _memory(opened, load, after_first, runs)
+        timed = plan.lengths if plan.timed is None else plan.timed
+        latency = {str(length): _time(worker, length, plan) for length in timed}
+    return Cost(round(opened["load_ms"], 2), round(first["first_ms"], 3), latency, ram)
 
 
 def measure_cache_states(folder: Path, plan: Plan, cache: Path) -> dict[str, CacheState]:
@@ -82,26 +96,22 @@ def measure_cache_states(folder: Path, plan: Plan, cache: Path) -> dict[str, Cac
     return states
 
 
-def run_probe(folder: Path, plan: Plan) -> dict[str, Any]:
-    """Raw figures of `bench.probe` in a fresh interpreter. Raises UserError when it dies."""
-    command = [sys.executable, "-P", "-m", "bench.probe", str(folder)]  # -P: not from the user's folder
-    command += ["--lengths", ",".join(map(str, plan.lengths)), "--runs", str(plan.runs)]
-    command += ["--threads", str(plan.threads), "--max-warm-up", str(plan.max_warm_up)]
-    if plan.timed is not None:
-        command += ["--timed", ",".join(map(str, plan.timed))]
-    if plan.cache is not None:
-        command += ["--cache", str(plan.cache)]
-    finished = subprocess.run(command, capture_output=True, text=True, check=False)
-    if finished.returncode != 0:
-        last = (finished.stderr.strip().splitlines() or ["no message"])[-1]
-        raise UserError(f"{folder}: the measuring process ended with {finished.returncode}: {last}")
-    figures: dict[str, Any] = json.loads(finished.stdout)
-    if figures["heavy_modules"]:
-        raise RuntimeError(f"the measuring process imported {figures['heavy_modules']}")
-    return figures
+def _memory(opened: Answer, load: Watched, first: Watched, runs: dict[int, Watched]) -> Memory:
+    return Memory(
+        start=memory_point(opened["start"]),
+        after_load=load.end,
+        load_peak=load.peak,
+        load_high_water=load.high_water,
+        after_first=first.end,
+        run_peak={str(length): one.peak for length, one in runs.items()},
+        run_high_water={str(length): one.high_water for length, one in runs.items()},
+        anonymous_peak=max(one.anonymous for one in (load, first, *runs.values())),
+        rest=runs[max(runs)].end,
+    )
 
 
-def _percentiles(timed: dict[str, Any]) -> Latency:
+def _time(worker: Worker, length: int, plan: Plan) -> Latency:
+    timed = worker.ask("time", length=length, runs=plan.runs, max_warm_up=plan.max_warm_up)
     (p50, near50), (p90, near90), (p99, near99) = (
         _quantile(timed["ms"], share) for share in (0.5, 0.9, 0.99)
     )
@@ -112,20 +122,3 @@ def _percentiles(timed: dict[str, Any]) -> Latency:
 def _quantile(ms: list[float], share: float) -> tuple[float, Interval]:
     value, ends = quantile(ms, share)
     return round(value, MS_DIGITS), [None if end is None else round(end, MS_DIGITS) for end in ends]
-
-
-def _memory(raw: dict[str, Any], plan: Plan) -> Memory:
-    mb = {name: round(raw[name] / BYTES_PER_MB, 2) for name in raw if isinstance(raw[name], int)}
-    peak = MemoryPoint(mb["anonymous"], mb["file_backed"], 0.0)
-    lengths = [str(length) for length in plan.lengths]
-    return Memory(
-        start=MemoryPoint(mb["baseline_rss"], 0.0, 0.0),
-        after_load=peak,
-        load_peak=peak,
-        load_high_water=mb["load_peak_rss"],
-        after_first=peak,
-        run_peak=dict.fromkeys(lengths, peak),
-        run_high_water=dict.fromkeys(lengths, mb["run_peak_rss"]),
-        anonymous_peak=mb["anonymous"],
-        rest=peak,
-    )

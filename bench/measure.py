@@ -11,9 +11,8 @@ from pathlib import Path
 
 from bench.bearings import Bearings, take_bearings
 from bench.compare import LITERT, compare_runtimes
-from bench.cost import MIN_RUNS, Cost, measure_cache_states, measure_cost, weight_cache
+from bench.cost import MIN_RUNS, Cost, Plan, measure_cache_states, measure_cost, weight_cache
 from bench.drops import ASYMMETRIC, FULL_DIM, SAME_DIM, score_drops
-from bench.probe import Plan
 from bench.quality import Quality, measure_quality
 from bench.report import (
     REPORT_SCHEMA,
@@ -28,6 +27,7 @@ from bench.report import (
     Target,
 )
 from bench.structure import examine_structure
+from bench.timing import Contender, counterpart, measure_ratios
 from common.errors import UserError
 from common.progress import Step
 from common.prompts import choose_query_prompt
@@ -68,21 +68,29 @@ class BenchConfig:
 
 
 def measure_profile(
-    artifact: Artifact, data: RetrievalSet, bearings: Bearings, config: BenchConfig
+    artifact: Artifact,
+    data: RetrievalSet,
+    bearings: Bearings,
+    config: BenchConfig,
+    fp32: Contender | None = None,
 ) -> tuple[Profile, Quality]:
-    """All measurements of one artifact, ungated, and its quality by query."""
+    """All measurements of one artifact, ungated, and its quality by query.
+
+    fp32: what its speed is compared with, None for an fp32 profile or where there is none.
+    """
     plan = Plan(list(config.lengths), config.runs, config.threads)
     with weight_cache() as cache:
         states: dict[str, CacheState] = {}
         if has_weight_cache(artifact.manifest):
             states = measure_cache_states(artifact.path, plan, cache)
         cost = states[WARM_CACHE] if states else measure_cost(artifact.path, plan)
+        ratios = measure_ratios(Contender(artifact, cache), fp32, plan) if fp32 else {}
         embedder = Embedder(artifact, Opening(config.threads, cache))
         golden, faults = examine_structure(embedder)
         server = bearings.server.get(artifact.manifest.dim)
         quality = measure_quality(embedder, data, config.prompt_name, server)
     measured = _profile(artifact, quality, golden, cost, states, bearings.reference)
-    return dataclasses.replace(measured, faults=faults), quality
+    return dataclasses.replace(measured, latency_ratio=ratios, faults=faults), quality
 
 
 def check_artifacts(artifacts: list[Artifact], config: BenchConfig) -> None:
@@ -152,11 +160,14 @@ def measure_all(
     check_artifacts(artifacts, config)
     bearings = take_bearings(artifacts, data, reference, config.prompt_name)
     profiles, found = [], {}
-    for artifact in artifacts:
-        profile, quality = measure_profile(artifact, data, bearings, config)
-        profiles.append(profile)
-        found[profile.name] = quality
-        step(artifact.manifest.name)
+    with weight_cache() as fp32_cache:
+        for artifact in artifacts:
+            fp32 = counterpart(artifact, artifacts)
+            other = Contender(fp32, fp32_cache) if fp32 else None
+            profile, quality = measure_profile(artifact, data, bearings, config, other)
+            profiles.append(profile)
+            found[profile.name] = quality
+            step(artifact.manifest.name)
     context = _context(artifacts, data, config)
     compared = compare_runtimes(profiles, found)
     queries = list(data.queries)

@@ -1,137 +1,107 @@
 """The fresh process that one artifact is measured in: ``python -m bench.probe ARTIFACT``.
 
-It imports what a client needs and nothing else (no torch, no transformers), reads the kernel's memory
-counters, and prints one JSON object. The interpreter's share is read before the runtime is imported, so that
-the runtime's own code counts against the artifact.
+It imports what a client needs and nothing else (no torch, no transformers), and does what it is asked to:
+each line on stdin is a JSON object, `do` with its arguments, and the answer is one on stdout. Whoever asks
+(bench.worker) samples this process's memory from outside meanwhile, so that what is measured holds no
+instrument; only the kernel's counters at rest, and its high-water mark since the request came, are read here.
+
+`open` comes first. The interpreter's share is read before the runtime is imported, so that the runtime's own
+code counts against the artifact.
 """
 
 from __future__ import annotations
 
-import argparse
 import json
 import random
 import sys
-import threading
 import time
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from bench.proc import read_status, reset_high_water
+
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from export.embedder import Embedder
     from export.tokenizer import TokenBatch
 
-STATUS = Path("/proc/self/status")
-CLEAR_REFS = Path("/proc/self/clear_refs")
-RESET_HIGH_WATER = "5"
-SAMPLE_SECONDS = 0.001
-RAM_RUNS = 3
-
 WARM_UP_WINDOW = 5
 WARM_UP_DRIFT = 0.05
-WARM_UP_MAX_RUNS = 60
 FIRST_TEXT = "The quick brown fox jumps over the lazy dog."
 FORBIDDEN_MODULES = ("torch", "transformers", "sentence_transformers")
 
-
-def read_status() -> dict[str, int]:
-    """The memory fields of /proc/self/status in bytes."""
-    fields = {}
-    for line in STATUS.read_text().splitlines():
-        name, _, value = line.partition(":")
-        if value.strip().endswith("kB"):
-            fields[name] = int(value.split()[0]) * 1024
-    return fields
+Answer = dict[str, Any]
 
 
-def reset_high_water() -> None:
-    """Let VmHWM start anew at the present size (Linux: writing 5 to clear_refs)."""
-    CLEAR_REFS.write_text(RESET_HIGH_WATER)
+class Probe:
+    """One artifact and what can be asked of it. Batch 1 throughout; memory in bytes, times in ms."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._batches: dict[int, TokenBatch] = {}
+
+    def open(self, threads: int, cache: str | None, spin: bool) -> Answer:
+        """Import the runtime, open tokenizer and model by path; `load_ms` is the time of the second alone."""
+        start = read_status()
+        reset_high_water()
+        from export.embedder import Embedder, Opening  # here: the runtime's memory belongs to the artifact
+
+        _load_runtime(self._folder)
+        opening = Opening(threads, Path(cache) if cache else None, cache is not None, spin_between_runs=spin)
+        started = time.perf_counter()
+        self._embedder = Embedder.open(self._folder, opening, verify=False)
+        load_ms = (time.perf_counter() - started) * 1e3
+        heavy = [name for name in FORBIDDEN_MODULES if name in sys.modules]
+        return {"start": start, "load_ms": load_ms, "memory": read_status(), "heavy_modules": heavy}
+
+    def first(self) -> Answer:
+        """The first inference, its text tokenised before."""
+        reset_high_water()
+        batch = self._embedder.tokenizer.batch([self._embedder.tokenizer.ids(FIRST_TEXT)])
+        return {"first_ms": _once(partial(self._embedder.run, batch)), "memory": read_status()}
+
+    def run(self, length: int, runs: int) -> Answer:
+        """So many inferences of `length` tokens, one after the other."""
+        reset_high_water()
+        call = self._call(length)
+        return {"ms": [_once(call) for _ in range(runs)], "memory": read_status()}
+
+    def work(self, length: int, runs: int) -> Answer:
+        """The same in processor time, of all threads, which does not count what others do meanwhile."""
+        call = self._call(length)
+        return {"ms": [_once(call, time.process_time) for _ in range(runs)]}
+
+    def time(self, length: int, runs: int, max_warm_up: int) -> Answer:
+        """Warm up until two neighbouring windows agree, then time `runs` inferences."""
+        call = self._call(length)
+        warm = [_once(call) for _ in range(2 * WARM_UP_WINDOW)]
+        while len(warm) < max_warm_up and not settled(warm):
+            warm.append(_once(call))
+        return {"warm_up": len(warm), "ms": [_once(call) for _ in range(runs)]}
+
+    def _call(self, length: int) -> Callable[[], object]:
+        if length not in self._batches:
+            self._batches[length] = token_batch(self._embedder, length)
+        return partial(self._embedder.run, self._batches[length])
 
 
-class Sampler(threading.Thread):
-    """Samples anonymous and file-backed memory while it runs; the kernel keeps no peak of those."""
-
-    def __init__(self) -> None:
-        super().__init__(daemon=True)
-        self.anonymous = self.file_backed = 0
-        self._stopped = threading.Event()
-        self._sample()  # a kernel without these fields fails here, not in the thread, unseen
-
-    def run(self) -> None:
-        """Sample until `finish`."""
-        while True:
-            self._sample()
-            if self._stopped.wait(SAMPLE_SECONDS):
-                return
-
-    def _sample(self) -> None:
-        status = read_status()
-        self.anonymous = max(self.anonymous, status["RssAnon"])
-        self.file_backed = max(self.file_backed, status["RssFile"] + status["RssShmem"])
-
-    def finish(self) -> None:
-        """Take the last sample and stop."""
-        self._stopped.set()
-        self.join()
+def settled(ms: Sequence[float]) -> bool:
+    """Whether the medians of the last two windows of timings are alike."""
+    if len(ms) < 2 * WARM_UP_WINDOW:
+        return False
+    before = float(np.median(ms[-2 * WARM_UP_WINDOW : -WARM_UP_WINDOW]))
+    return abs(float(np.median(ms[-WARM_UP_WINDOW:])) - before) <= WARM_UP_DRIFT * before
 
 
-@dataclass(frozen=True)
-class Plan:
-    """Token lengths, timed runs and at most so many warm-up runs per length, threads.
-
-    cache: folder of the runtime's weight cache, None for none. timed: those of `lengths` that are timed and
-    not only run for their memory (None: all).
-    """
-
-    lengths: list[int]
-    runs: int
-    threads: int
-    cache: Path | None = None
-    max_warm_up: int = WARM_UP_MAX_RUNS
-    timed: list[int] | None = None
-
-
-def probe(folder: Path, plan: Plan) -> dict[str, object]:
-    """Measure one artifact: memory first, then latency without the sampler. Batch 1 throughout."""
-    baseline = read_status()["VmRSS"]
-    reset_high_water()
-    sampler = Sampler()
-    sampler.start()
-    from export.embedder import Embedder, Opening  # here: the runtime's memory belongs to the artifact
-
-    _load_runtime(folder)
-    opening = Opening(plan.threads, plan.cache, use_weight_cache=plan.cache is not None)
-    started = time.perf_counter()
-    embedder = Embedder.open(folder, opening, verify=False)
-    load_ms = _since(started)
-    load_peak = read_status()["VmHWM"]
-    reset_high_water()
-    first_ms = _first(embedder)
-    batches = {length: token_batch(embedder, length) for length in plan.lengths}
-    for batch in batches.values():
-        for _ in range(RAM_RUNS):
-            embedder.run(batch)
-    run_peak = read_status()["VmHWM"]
-    sampler.finish()
-    timed = plan.lengths if plan.timed is None else plan.timed
-    latency = {str(length): _time(partial(embedder.run, batches[length]), plan) for length in timed}
-    return {
-        "load_ms": load_ms,
-        "first_ms": first_ms,
-        "latency": latency,
-        "baseline_rss": baseline,
-        "load_peak_rss": load_peak,
-        "run_peak_rss": run_peak,
-        "anonymous": sampler.anonymous,
-        "file_backed": sampler.file_backed,
-        "heavy_modules": [name for name in FORBIDDEN_MODULES if name in sys.modules],
-    }
+def token_batch(embedder: Embedder, length: int) -> TokenBatch:
+    """One text of exactly `length` random tokens, the same ones every time."""
+    vocabulary = embedder.manifest.tokenizer.vocab_size
+    rng = random.Random(length)  # noqa: S311 - not a secret; numpy's would add 2 MB to what is measured
+    return embedder.tokenizer.batch([[rng.randrange(vocabulary // 8, vocabulary) for _ in range(length)]])
 
 
 def _load_runtime(folder: Path) -> None:
@@ -153,63 +123,22 @@ def _load_runtime(folder: Path) -> None:
         load_onnxruntime()
 
 
-def _first(embedder: Embedder) -> float:
-    """Milliseconds of the first inference, its text tokenised before."""
-    batch = embedder.tokenizer.batch([embedder.tokenizer.ids(FIRST_TEXT)])
-    started = time.perf_counter()
-    embedder.run(batch)
-    return _since(started)
-
-
-def _since(started: float) -> float:
-    """Milliseconds since a reading of the performance counter."""
-    return (time.perf_counter() - started) * 1e3
-
-
-def token_batch(embedder: Embedder, length: int) -> TokenBatch:
-    """One text of exactly `length` random tokens, the same ones every time."""
-    vocabulary = embedder.manifest.tokenizer.vocab_size
-    rng = random.Random(length)  # noqa: S311 - not a secret; numpy's would add 2 MB to what is measured
-    return embedder.tokenizer.batch([[rng.randrange(vocabulary // 8, vocabulary) for _ in range(length)]])
-
-
-def _time(run: Callable[[], object], plan: Plan) -> dict[str, object]:
-    """Warm up until two neighbouring windows agree, then time `plan.runs` calls in milliseconds."""
-
-    def once() -> float:
-        started = time.perf_counter()
-        run()
-        return _since(started)
-
-    warm = [once() for _ in range(2 * WARM_UP_WINDOW)]
-    while len(warm) < plan.max_warm_up:
-        before, now = (
-            np.median(warm[-2 * WARM_UP_WINDOW : -WARM_UP_WINDOW]),
-            np.median(warm[-WARM_UP_WINDOW:]),
-        )
-        if abs(now - before) <= WARM_UP_DRIFT * before:
-            break
-        warm.append(once())
-    return {"warm_up": len(warm), "ms": [once() for _ in range(plan.runs)]}
-
-
-def _numbers(text: str) -> list[int]:
-    return [int(number) for number in text.split(",")]
+def _once(run: Callable[[], object], clock: Callable[[], float] = time.perf_counter) -> float:
+    started = clock()
+    run()
+    return (clock() - started) * 1e3
 
 
 def main() -> int:
-    """Parse arguments, measure, print JSON."""
-    parser = argparse.ArgumentParser(prog="bench.probe", description=__doc__)
-    parser.add_argument("artifact", type=Path)
-    parser.add_argument("--lengths", type=_numbers, required=True)
-    parser.add_argument("--runs", type=int, required=True)
-    parser.add_argument("--threads", type=int, required=True)
-    parser.add_argument("--cache", type=Path, default=None)
-    parser.add_argument("--max-warm-up", type=int, default=WARM_UP_MAX_RUNS)
-    parser.add_argument("--timed", type=_numbers, default=None)
-    given = parser.parse_args()
-    plan = Plan(given.lengths, given.runs, given.threads, given.cache, given.max_warm_up, given.timed)
-    sys.stdout.write(json.dumps(probe(given.artifact, plan)) + "\n")
+    """Answer requests until stdin ends, which it does when whoever asks is gone."""
+    probe = Probe(Path(sys.argv[1]))
+    known: dict[str, Callable[..., Answer]]
+    known = {one.__name__: one for one in (probe.open, probe.first, probe.run, probe.time, probe.work)}
+    for line in sys.stdin:
+        request = json.loads(line)
+        answer = known[request.pop("do")](**request)
+        sys.stdout.write(json.dumps(answer) + "\n")
+        sys.stdout.flush()
     return 0
 
 

@@ -49,10 +49,10 @@ class Latency:
 
 @dataclass(frozen=True)
 class LatencyRatio:
-    """A profile's latency over that of its fp32 counterpart, one run of each in turn, in one session.
+    """A profile's time for one text over that of its fp32 counterpart, one run of each in turn, one session.
 
     reference: name of the counterpart. ratio: median of the ratios of neighbouring runs, with its interval.
-    ms, reference_ms: every run of both, in their order.
+    ms, reference_ms: every run of both, in their order: processor time on one thread.
     """
 
     reference: str

@@ -21,8 +21,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
-from bench.cost import run_probe
-from bench.probe import Plan
+from bench.cost import Plan, measure_cost
 from train.shapes import find_shape
 
 SHAPE = "embeddinggemma-300m"
@@ -148,10 +147,10 @@ def memory(work: Path) -> str:
         folder = work / "artifacts" / f"onnx-{precision}-768d"
         with tempfile.TemporaryDirectory() as cache:
             plan = Plan([LENGTHS[-1]], 30, 2, Path(cache), 10)
-            first, second = (run_probe(folder, plan) for _ in range(2))
-        peaks = [max(one["load_peak_rss"], one["run_peak_rss"]) / MB for one in (first, second)]
+            first, second = (measure_cost(folder, plan).ram_mb for _ in range(2))
+        peaks = [one.peak for one in (first, second)]
         above = peaks[1] - baseline
-        anonymous = second["anonymous"] / MB
+        anonymous = second.anonymous
         goal = f"<= {GOAL_MB[precision][1]}"
         shown = [f"{value:.0f}" for value in (peaks[0], peaks[1], above)]
         rows.append([precision, *shown, goal, f"{anonymous:.0f}", f"{anonymous - baseline_anonymous():.0f}"])

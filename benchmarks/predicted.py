@@ -12,8 +12,7 @@ import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
-from bench.cost import measure_cost
-from bench.probe import Plan
+from bench.cost import Plan, measure_cost
 from export.artifact import open_artifact
 from pocketvec.planning import PlanRequest, Predicted, make_plan
 from train.shapes import Shape, find_shape

@@ -15,7 +15,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from bench.probe import read_status, reset_high_water
+from bench.proc import read_status, reset_high_water
 
 FORMS = {"tokenizers": "tokenizer.json", "sentencepiece": "tokenizer.model", "pocketvec": "tokenizer.bin"}
 SIZES = (16_384, 262_144)

@@ -10,9 +10,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from bench.cost import run_probe
+from bench.cost import Plan, measure_cost
 from bench.measure import BenchConfig, carried_reference, measure_all
-from bench.probe import Plan
 from bench.quality import score
 from common.errors import UserError
 from common.progress import silent
@@ -63,23 +62,11 @@ def test_the_base_dependencies_hold_neither_torch_nor_transformers() -> None:
     assert not [name for name in project["dependencies"] if name.startswith(heavy)]
 
 
-def test_the_probe_reports_memory_that_adds_up(artifacts: Path) -> None:
-    figures = run_probe(artifacts / "onnx-fp32-768d", PLAN)
-    assert figures["heavy_modules"] == []
-    assert figures["baseline_rss"] < figures["load_peak_rss"]
-    model_bytes = open_artifact(artifacts / "onnx-fp32-768d").file_bytes
-    assert figures["load_peak_rss"] - figures["baseline_rss"] > 0.5 * model_bytes
-    peak = max(figures["load_peak_rss"], figures["run_peak_rss"])
-    assert figures["anonymous"] <= peak
-    assert figures["file_backed"] <= peak
-    assert figures["anonymous"] + figures["file_backed"] >= 0.9 * figures["run_peak_rss"]
-
-
 def test_a_larger_model_shows_in_the_measured_memory(artifacts: Path) -> None:
     peaks = {}
     for precision in ("fp32", "q4_0"):
-        figures = run_probe(artifacts / f"onnx-{precision}-128d", PLAN)
-        peaks[precision] = figures["run_peak_rss"] - figures["baseline_rss"]
+        ram = measure_cost(artifacts / f"onnx-{precision}-128d", PLAN).ram_mb
+        peaks[precision] = ram.peak_above_baseline * 1e6
     saved = (
         open_artifact(artifacts / "onnx-fp32-128d").file_bytes
         - open_artifact(artifacts / "onnx-q4_0-128d").file_bytes
@@ -88,8 +75,8 @@ def test_a_larger_model_shows_in_the_measured_memory(artifacts: Path) -> None:
 
 
 def test_the_first_inference_is_timed_apart_from_loading(artifacts: Path) -> None:
-    figures = run_probe(artifacts / "onnx-q4_0-128d", PLAN)
-    assert 0 < figures["first_ms"] < figures["load_ms"]
+    cost = measure_cost(artifacts / "onnx-q4_0-128d", PLAN)
+    assert 0 < cost.first_ms < cost.load_ms
 
 
 def test_latency_keeps_its_counts_and_order(artifacts: Path, small_data: Path) -> None:

@@ -7,9 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from bench.cost import measure_cache_states, run_probe, weight_cache
+from bench.cost import Plan, measure_cache_states, measure_cost, weight_cache
 from bench.measure import BenchConfig, measure_all
-from bench.probe import Plan
 from bench.report import CacheState
 from common.errors import UserError
 from common.files import sha256_file
@@ -56,8 +55,9 @@ def test_every_figure_is_there_in_every_state(states: dict[str, CacheState]) -> 
         assert state.load_ms > 0
         assert state.first_ms > 0
         ram = state.ram_mb
-        assert 0 < ram.baseline_rss < ram.load_peak_rss <= ram.peak
-        assert max(ram.anonymous, ram.file_backed) <= ram.peak
+        assert 0 < ram.baseline < ram.load_high_water <= ram.peak
+        assert 0 < ram.start.anonymous < ram.anonymous < ram.peak
+        assert list(ram.run_peak) == list(ram.run_high_water) == ["16", "100"]
     warm = states["warm"].latency_ms
     assert {length: timed.runs for length, timed in warm.items()} == {"16": 40, "100": 40}
     for brief in ("none", "build"):
@@ -79,15 +79,17 @@ def test_the_warm_process_uses_the_file_that_first_use_has_built(
     suffix = SUFFIXES[profile.name]
     before = {file.name: (file.stat().st_ino, sha256_file(file)) for file in cache.iterdir()}
     assert [name for name in before if name.endswith(suffix)]
-    run_probe(profile, Plan([16], 30, 2, cache))
+    measure_cost(profile, Plan([16], 30, 2, cache))
     assert {file.name: (file.stat().st_ino, sha256_file(file)) for file in cache.iterdir()} == before
 
 
 def test_memory_counts_every_length_and_latency_only_those_to_be_timed(artifacts: Path) -> None:
     artifact = artifacts / "onnx-fp32-128d"
-    short, long = (run_probe(artifact, Plan([*lengths], 1, 1, timed=[16])) for lengths in ((16,), (16, 2000)))
-    assert list(short["latency"]) == list(long["latency"]) == ["16"]
-    assert long["run_peak_rss"] - short["run_peak_rss"] > 20_000_000
+    cost = measure_cost(artifact, Plan([2000, 16], 1, 1, timed=[16]))
+    assert list(cost.latency_ms) == ["16"]
+    ram = cost.ram_mb
+    assert list(ram.run_high_water) == ["16", "2000"], "the shortest first: runtimes keep what they have got"
+    assert ram.run_high_water["2000"] - ram.run_high_water["16"] > 20
 
 
 @pytest.mark.parametrize(
@@ -138,8 +140,8 @@ def test_the_measured_process_loads_the_one_runtime_that_it_needs(
 ) -> None:
     folder = request.getfixturevalue(fixture) / name
     lines = [
-        "import sys; from pathlib import Path; from bench.probe import Plan, probe",
-        f"probe(Path({str(folder)!r}), Plan([16], 1, 1))",
+        "import sys; from pathlib import Path; from bench.probe import Probe",
+        f"Probe(Path({str(folder)!r})).open(1, None, True)",
         f"assert {own!r} in sys.modules and {other!r} not in sys.modules",
     ]
     finished = subprocess.run(
@@ -159,5 +161,5 @@ def test_a_measuring_process_that_dies_is_one_clear_line(litert_artifacts: Path,
     (tmp_path / "file").touch()
     plan = Plan([16], 30, 1, tmp_path / "file" / "folder")
     with pytest.raises(UserError, match=r"the measuring process ended with 1: .*weight cache") as caught:
-        run_probe(litert_artifacts / "litert-q4_0-128d", plan)
+        measure_cost(litert_artifacts / "litert-q4_0-128d", plan)
     assert len(str(caught.value).splitlines()) == 1

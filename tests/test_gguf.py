@@ -20,8 +20,7 @@ from sentence_transformers.base.modules import Normalize, Transformer
 from sentence_transformers.sentence_transformer.modules import Pooling
 from transformers import Gemma3TextConfig, Gemma3TextModel
 
-from bench.cost import run_probe
-from bench.probe import Plan
+from bench.cost import Plan, measure_cost
 from common.errors import UserError
 from export.artifact import open_artifact
 from export.embedder import Embedder, Opening
@@ -187,10 +186,9 @@ def test_the_command_line_exports_quantises_and_embeds(
 
 
 def test_the_measuring_process_opens_and_times_it_without_torch(gguf_artifacts: Path) -> None:
-    figures = run_probe(gguf_artifacts / "gguf-q4_0-128d", Plan([8], 30, 1, max_warm_up=10))
-    assert figures["heavy_modules"] == []
-    assert len(figures["latency"]["8"]["ms"]) == 30
-    assert figures["run_peak_rss"] > figures["baseline_rss"] > 0
+    cost = measure_cost(gguf_artifacts / "gguf-q4_0-128d", Plan([8], 30, 1, max_warm_up=10))
+    assert cost.latency_ms["8"].runs == 30
+    assert cost.ram_mb.peak > cost.ram_mb.baseline > 0
 
 
 ALONE = """

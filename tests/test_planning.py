@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from bench.cost import Plan as ProbePlan
 from bench.cost import measure_cost
-from bench.probe import Plan as ProbePlan
 from bench.report import BYTES_PER_MB, Memory
 from common.errors import UserError
 from export.artifact import open_artifact

@@ -1,0 +1,49 @@
+"""The kernel's memory counters of a process, all from one read, so that the parts add up to the whole."""
+
+from __future__ import annotations
+
+import os
+import re
+from pathlib import Path
+
+CLEAR_REFS = Path("/proc/self/clear_refs")
+RESET_HIGH_WATER = "5"
+KB = 1024
+FIELDS = re.compile(rb"(VmHWM|VmRSS|RssAnon|RssFile|RssShmem):\s+(\d+) kB")
+STATUS_BYTES = 4096
+
+
+class Status:
+    """An open /proc/PID/status: reading it again costs some 15 to 35 microseconds and no memory."""
+
+    def __init__(self, pid: int | str = "self") -> None:
+        self._file = os.open(f"/proc/{pid}/status", os.O_RDONLY)
+
+    def read(self) -> dict[str, int]:
+        """Bytes by the kernel's names: VmRSS = RssAnon + RssFile + RssShmem, and VmHWM, the highest VmRSS.
+
+        Empty when the process has ended.
+        """
+        try:
+            text = os.pread(self._file, STATUS_BYTES, 0)
+        except ProcessLookupError:
+            return {}
+        return {name.decode(): int(value) * KB for name, value in FIELDS.findall(text)}
+
+    def close(self) -> None:
+        """Close the file."""
+        os.close(self._file)
+
+
+def read_status() -> dict[str, int]:
+    """One reading of this process."""
+    status = Status()
+    try:
+        return status.read()
+    finally:
+        status.close()
+
+
+def reset_high_water() -> None:
+    """Let VmHWM of this process start anew at its present size (Linux: writing 5 to clear_refs)."""
+    CLEAR_REFS.write_text(RESET_HIGH_WATER)
