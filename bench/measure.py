@@ -39,7 +39,7 @@ from export.session import usable_cores
 
 DIGITS = 6
 TOOLS = ("onnxruntime", "numpy", "tokenizers", "ir-measures")
-PAGE_CACHE = "page cache warm: every file was read (and its hash checked) before measuring"
+PAGE_CACHE = "page cache warm: every file was dropped from it and read back, in order, before measuring"
 WEIGHT_CACHE = (
     "LiteRT profiles and quantised ONNX ones keep their packed weights in a weight cache file. Their main "
     "figures are warm: the file is there and mapped. Two more fresh processes opened each of them without it "

@@ -44,14 +44,14 @@ class Probe:
         self._folder = folder
         self._batches: dict[int, TokenBatch] = {}
 
-    def open(self, threads: int, cache: str | None, spin: bool) -> Answer:
+    def open(self, threads: int, cache: str | None) -> Answer:
         """Import the runtime, open tokenizer and model by path; `load_ms` is the time of the second alone."""
         start = read_status()
         reset_high_water()
         from export.embedder import Embedder, Opening  # here: the runtime's memory belongs to the artifact
 
         _load_runtime(self._folder)
-        opening = Opening(threads, Path(cache) if cache else None, cache is not None, spin_between_runs=spin)
+        opening = Opening(threads, Path(cache) if cache else None, use_weight_cache=cache is not None)
         started = time.perf_counter()
         self._embedder = Embedder.open(self._folder, opening, verify=False)
         load_ms = (time.perf_counter() - started) * 1e3

@@ -24,6 +24,7 @@ from export.weight_cache import WeightCache
 
 FP32 = "fp32"
 ONE_THREAD = 1
+"""More of onnxruntime's stay awake for some 30 ms after a run, on the cores that the other one needs."""
 RATIO_DIGITS = 4
 SHORT_TOKENS = 32
 """Texts up to this length are run once before each timed run.
@@ -76,8 +77,8 @@ def measure_ratios(profile: Contender, reference: Contender, plan: Plan) -> dict
     for one in (profile, reference):
         one.warm()
     with Worker(profile.artifact.path) as mine, Worker(reference.artifact.path) as other:
-        mine.open(ONE_THREAD, profile.cache, spin=False)
-        other.open(ONE_THREAD, reference.cache, spin=False)
+        mine.open(ONE_THREAD, profile.cache)
+        other.open(ONE_THREAD, reference.cache)
         name = reference.artifact.manifest.name
         return {str(length): _ratio((mine, other), length, plan, name) for length in plan.lengths}
 

@@ -71,9 +71,9 @@ class Worker:
             self._status.close()
             self._said.close()
 
-    def open(self, threads: int, cache: Path | None, spin: bool = True) -> Answer:
+    def open(self, threads: int, cache: Path | None) -> Answer:
         """Open the artifact without watching."""
-        return self.ask("open", threads=threads, cache=str(cache) if cache else None, spin=spin)
+        return self.ask("open", threads=threads, cache=str(cache) if cache else None)
 
     def ask(self, do: str, **what: object) -> Answer:
         """Send a request and wait. Raises UserError when the process dies of it."""

@@ -38,15 +38,12 @@ class Opening:
     weight_cache: folder of the cache file (None: pocketvec's folder in the user's cache home).
     use_weight_cache: False packs the weights anew in memory each time.
     dim: one of the file's further dimensions (None: the profile's own).
-    spin_between_runs: False lets a session that waits leave the cores to others (on ONNX; the other runtimes'
-    threads sleep anyway).
     """
 
     threads: int | None = None
     weight_cache: Path | None = None
     use_weight_cache: bool = True
     dim: int | None = None
-    spin_between_runs: bool = True
 
 
 def open_session(artifact: Artifact, opening: Opening) -> Session:
@@ -58,8 +55,7 @@ def open_session(artifact: Artifact, opening: Opening) -> Session:
     if opening.dim not in (None, *dims):
         raise UserError(f"dimension {opening.dim}: {artifact.manifest.name} has {', '.join(map(str, dims))}")
     if artifact.manifest.runtime == "onnx":
-        cache, spin = _cache(artifact, opening), opening.spin_between_runs
-        return OnnxSession(artifact.model_path, opening.threads, cache, spin_between_runs=spin)
+        return OnnxSession(artifact.model_path, opening.threads, _cache(artifact, opening))
     if artifact.manifest.runtime == "gguf":
         from export.gguf_session import GgufSession
 

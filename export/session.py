@@ -66,17 +66,14 @@ class OnnxSession:
         threads: int | None = None,
         cache: WeightCache | None = None,
         output: str = OUTPUT,
-        spin_between_runs: bool = True,
     ) -> None:
         """`threads` bounds the intra-op threads (None: one per core); no cache means packing anew.
 
-        Its threads wait for the next run awake, for some 30 ms, unless `spin_between_runs` is False.
         Raises UserError when onnxruntime cannot read the file or the cache folder cannot be written.
         """
         self._model = model
         self._output = output
         self._threads = threads
-        self._spin_between_runs = spin_between_runs
         self._tables: dict[str, TableFile] = {}
         if cache is None:
             self.session = self._open(str(self._model), self._options())
@@ -108,8 +105,6 @@ class OnnxSession:
         options.log_severity_level = 3  # errors only: warnings about unused initialisers are not the user's
         if self._threads is not None:
             options.intra_op_num_threads = self._threads
-        if not self._spin_between_runs:
-            options.add_session_config_entry("session.force_spinning_stop", "1")
         return options
 
     def _open(self, model: str | bytes, options: Any) -> onnxruntime.InferenceSession:

@@ -141,7 +141,7 @@ def test_the_measured_process_loads_the_one_runtime_that_it_needs(
     folder = request.getfixturevalue(fixture) / name
     lines = [
         "import sys; from pathlib import Path; from bench.probe import Probe",
-        f"Probe(Path({str(folder)!r})).open(1, None, True)",
+        f"Probe(Path({str(folder)!r})).open(1, None)",
         f"assert {own!r} in sys.modules and {other!r} not in sys.modules",
     ]
     finished = subprocess.run(

@@ -58,7 +58,7 @@ def test_samples_see_nearly_all_of_what_the_kernel_marks_as_the_peak(twice: list
     for ram in twice:
         marks = [ram.load_high_water, *ram.run_high_water.values()]
         sampled = [ram.load_peak.rss, *(point.rss for point in ram.run_peak.values())]
-        assert all(0 <= mark - seen < UNSEEN_MB for mark, seen in zip(marks, sampled, strict=True))
+        assert all(-0.001 < mark - seen < UNSEEN_MB for mark, seen in zip(marks, sampled, strict=True))
 
 
 def test_memory_is_told_at_every_moment_and_in_its_order(twice: list[Memory], folder: Path) -> None:
@@ -71,6 +71,16 @@ def test_memory_is_told_at_every_moment_and_in_its_order(twice: list[Memory], fo
         assert ram.peak_above_baseline * 1e6 > 0.5 * open_artifact(folder).file_bytes
 
 
+def test_the_kernels_mark_is_that_of_each_part_by_itself(artifacts: Path, litert_artifacts: Path) -> None:
+    """Opening takes more than running a short text; LiteRT hands back what a long one has needed."""
+    ram = measure_cost(artifacts / "onnx-int8-768d", Plan([16, 1000], 1, 1, timed=[])).ram_mb
+    assert ram.run_high_water["16"] < ram.load_high_water < ram.run_high_water["1000"] == ram.peak
+    with Worker(litert_artifacts / "litert-fp32-768d") as worker:
+        worker.open(1, None)
+        long, short = (worker.watch("run", length=length, runs=2)[1] for length in (1000, 16))
+    assert short.high_water < long.high_water - 1
+
+
 def test_two_processes_need_the_same_memory_within_5_percent(twice: list[Memory]) -> None:
     figures = [
         (one.peak_above_baseline, one.anonymous, one.highest.file_backed, *one.run_high_water.values())
@@ -80,12 +90,29 @@ def test_two_processes_need_the_same_memory_within_5_percent(twice: list[Memory]
         assert abs(first - second) <= 0.05 * min(first, second)
 
 
+def test_a_file_just_written_costs_what_it_does_when_it_is_read_later(
+    artifacts: Path, tmp_path: Path
+) -> None:
+    """The kernel maps more around each access to what was just written."""
+    for file in (artifacts / "onnx-fp32-768d").iterdir():
+        (tmp_path / file.name).write_bytes(file.read_bytes())
+    written = measure_cost(tmp_path, PLAN).ram_mb.run_high_water["16"]
+    for file in tmp_path.iterdir():
+        with file.open("rb") as opened:
+            os.posix_fadvise(opened.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
+            opened.read()
+    with Worker(tmp_path) as worker:
+        worker.open(2, None)
+        _, read = worker.watch("run", length=16, runs=30)
+    assert abs(written - read.high_water) < 0.05 * read.high_water
+
+
 def test_the_measured_process_is_the_lean_one(artifacts: Path) -> None:
     """No sampler, no thread of ours: the interpreter, numpy and the few modules that the probe needs."""
     with Worker(artifacts / "onnx-fp32-128d") as worker:
         (start,) = Path(f"/proc/{worker.pid}/task").iterdir()
         assert start.name == str(worker.pid)
-        answer, load = worker.watch("open", threads=1, cache=None, spin=True)
+        answer, load = worker.watch("open", threads=1, cache=None)
     alone = "import numpy; print(open('/proc/self/status').read())"
     text = subprocess.run([sys.executable, "-c", alone], capture_output=True, text=True, check=True).stdout
     bare = next(int(line.split()[1]) * 1024 for line in text.splitlines() if line.startswith("VmRSS"))
