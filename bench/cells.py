@@ -7,8 +7,18 @@ from dataclasses import dataclass
 from typing import Any
 
 from bench.columns import COMPARED, VERDICT, Column
+from bench.measurements import (
+    Interval,
+)
 from bench.outcomes import standing
-from bench.report import FAIL, INCONCLUSIVE, Check, Comparison, Interval, Profile, Report
+from bench.report import (
+    FAIL,
+    INCONCLUSIVE,
+    Check,
+    Comparison,
+    Profile,
+    Report,
+)
 
 DASH = "—"
 AGREEMENT = "runtime_agreement."

@@ -3,7 +3,16 @@
 from __future__ import annotations
 
 from bench.limits import FAIL_UNDECIDED, Gates
-from bench.report import FAIL, INCONCLUSIVE, NOT_APPLIED, PASS, Check, Interval
+from bench.measurements import (
+    Interval,
+)
+from bench.report import (
+    FAIL,
+    INCONCLUSIVE,
+    NOT_APPLIED,
+    PASS,
+    Check,
+)
 from bench.statistics import decide
 
 

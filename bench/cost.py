@@ -10,8 +10,16 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from bench.measurements import (
+    BUILD_CACHE,
+    NO_CACHE,
+    WARM_CACHE,
+    CacheState,
+    Interval,
+    Latency,
+    Memory,
+)
 from bench.probe import WARM_UP_WINDOW
-from bench.report import BUILD_CACHE, NO_CACHE, WARM_CACHE, CacheState, Interval, Latency, Memory
 from bench.statistics import quantile
 from bench.worker import Answer, Watched, Worker, memory_point
 from export.weight_cache import cache_bytes

@@ -6,7 +6,9 @@ from collections.abc import Iterable
 
 from bench.cells import DASH
 from bench.compare import LITERT
-from bench.report import Report
+from bench.report import (
+    Report,
+)
 
 NO_REFERENCE = "No reference was scored on this data, so the NDCG lost is not known."
 NO_GATES = "No limits were applied."

@@ -18,9 +18,17 @@ from bench.columns import (
     cost_columns,
 )
 from bench.facts import NO_REFERENCE, context_facts, reference_rows, reproduce_lines
+from bench.measurements import (
+    Drop,
+)
 from bench.outcomes import FRONT_MARK, MARKS, Finding, findings, headline, standing
 from bench.pareto import pareto_front
-from bench.report import FAIL, INCONCLUSIVE, PASS, Drop, Report
+from bench.report import (
+    FAIL,
+    INCONCLUSIVE,
+    PASS,
+    Report,
+)
 
 FRONT_SUFFIX = f" {FRONT_MARK}"
 FRONT_NOTE = f"{FRONT_MARK} on the Pareto front of size against NDCG@10 over all measured profiles."

@@ -13,14 +13,16 @@ from bench.bearings import Bearings, take_bearings
 from bench.compare import LITERT, compare_runtimes
 from bench.cost import MIN_RUNS, Cost, Plan, measure_cache_states, measure_cost, weight_cache
 from bench.drops import ASYMMETRIC, FULL_DIM, SAME_DIM, score_drops
+from bench.measurements import (
+    WARM_CACHE,
+    CacheState,
+    Golden,
+)
 from bench.quality import Quality, measure_quality
 from bench.report import (
     REPORT_SCHEMA,
     UNGATED,
-    WARM_CACHE,
-    CacheState,
     Context,
-    Golden,
     Profile,
     Reference,
     Report,

@@ -5,7 +5,15 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from bench.cells import mark_of
-from bench.report import BUILD_CACHE, Check, Memory, Profile, Report
+from bench.measurements import (
+    BUILD_CACHE,
+    Memory,
+)
+from bench.report import (
+    Check,
+    Profile,
+    Report,
+)
 from bench.tracks import Scale, Segment, scale_of, stack
 
 PEAK, ANONYMOUS = "ram_mb.peak_above_baseline", "ram_mb.anonymous"

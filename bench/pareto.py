@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from bench.report import Profile
+from bench.report import (
+    Profile,
+)
 
 
 def size_of(profile: Profile) -> float:

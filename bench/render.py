@@ -30,7 +30,10 @@ from bench.memory_bars import KINDS, memory_chart
 from bench.outcomes import FRONT_MARK, MARKS, count_standings, findings, headline, reason_lists
 from bench.pareto import pareto_front
 from bench.plots import latency_cost, pareto_svg, size_cost
-from bench.report import UNGATED, Report
+from bench.report import (
+    UNGATED,
+    Report,
+)
 from bench.whiskers import TrackColumn, drop_columns, latency_columns
 from common.files import write_text
 

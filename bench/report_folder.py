@@ -6,7 +6,9 @@ from pathlib import Path
 
 from bench.junit import write_junit
 from bench.render import write_views
-from bench.report import Report
+from bench.report import (
+    Report,
+)
 from bench.report_file import write_report
 
 REPORT_NAME = "report.json"

@@ -12,7 +12,15 @@ from collections.abc import Sequence
 import numpy as np
 import numpy.typing as npt
 
-from bench.report import FAIL, INCONCLUSIVE, PASS, Drop, Interval
+from bench.measurements import (
+    Drop,
+    Interval,
+)
+from bench.report import (
+    FAIL,
+    INCONCLUSIVE,
+    PASS,
+)
 
 CONFIDENCE = 0.95
 """Two-sided: a true value above the upper end happens in one of forty samples."""

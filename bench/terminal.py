@@ -8,8 +8,16 @@ from itertools import pairwise
 
 from bench.cells import Cell, comparison_cells, metric_value, plus_minus, profile_cells
 from bench.columns import COMPARED, VERDICT, Column, cache_columns, cached_profiles, text_lengths
+from bench.measurements import (
+    Drop,
+)
 from bench.outcomes import headline
-from bench.report import FAIL, INCONCLUSIVE, Drop, Profile, Report
+from bench.report import (
+    FAIL,
+    INCONCLUSIVE,
+    Profile,
+    Report,
+)
 
 TERMINAL_WIDTH = 100
 TERMINAL_NAME = 24

@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from bench.report import Interval
+from bench.measurements import (
+    Interval,
+)
 
 TICKS = 4
 

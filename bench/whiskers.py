@@ -7,7 +7,15 @@ from dataclasses import dataclass
 
 from bench.cells import DASH, interval_text, mark_of
 from bench.columns import ratio_lengths, text_lengths
-from bench.report import Check, Drop, Interval, Profile, Report
+from bench.measurements import (
+    Drop,
+    Interval,
+)
+from bench.report import (
+    Check,
+    Profile,
+    Report,
+)
 from bench.tracks import Scale, Tick, Whisker, scale_of, whisker
 
 DROPS = {

@@ -13,8 +13,11 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
+from bench.measurements import (
+    BYTES_PER_MB,
+    MemoryPoint,
+)
 from bench.proc import Status
-from bench.report import BYTES_PER_MB, MemoryPoint
 from common.errors import UserError
 
 SAMPLE_SECONDS = 0.001

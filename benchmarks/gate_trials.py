@@ -22,8 +22,15 @@ import numpy.typing as npt
 from bench.drops import ASYMMETRIC, FULL_DIM, SAME_DIM, score_drops
 from bench.gate import apply_gates
 from bench.limits import Gates
+from bench.measurements import (
+    LatencyRatio,
+)
 from bench.quality import score
-from bench.report import LatencyRatio, Profile, Reference, Report
+from bench.report import (
+    Profile,
+    Reference,
+    Report,
+)
 from bench.statistics import decide, paired_drop
 from common.retrieval import RetrievalSet
 

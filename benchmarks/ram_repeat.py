@@ -15,8 +15,10 @@ from functools import partial
 from pathlib import Path
 
 from bench.cost import Plan, measure_cost, weight_cache
+from bench.measurements import (
+    Memory,
+)
 from bench.proc import Status
-from bench.report import Memory
 from benchmarks.full_size import markdown
 from export.artifact import open_artifact
 

@@ -2,21 +2,23 @@
 
 import dataclasses
 
-from bench.report import (
-    REPORT_SCHEMA,
+from bench.measurements import (
     CacheState,
-    Comparison,
-    Context,
     Drop,
     Golden,
     Latency,
     LatencyRatio,
     Memory,
     MemoryPoint,
+    WorstText,
+)
+from bench.report import (
+    REPORT_SCHEMA,
+    Comparison,
+    Context,
     Profile,
     Report,
     Target,
-    WorstText,
 )
 
 QUERIES = 16

@@ -9,11 +9,14 @@ from typing import Any
 
 from gate_samples import QUERIES, drop, golden, latency, memory, ratio
 
+from bench.measurements import (
+    CacheState,
+    WorstText,
+)
 from bench.report import (
     FAIL,
     INCONCLUSIVE,
     REPORT_SCHEMA,
-    CacheState,
     Check,
     Comparison,
     Context,
@@ -21,7 +24,6 @@ from bench.report import (
     Reference,
     Report,
     Target,
-    WorstText,
 )
 
 VOID = {"meta", "br", "hr", "img", "link", "input"}

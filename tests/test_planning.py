@@ -9,7 +9,10 @@ import pytest
 
 from bench.cost import Plan as ProbePlan
 from bench.cost import measure_cost
-from bench.report import BYTES_PER_MB, Memory
+from bench.measurements import (
+    BYTES_PER_MB,
+    Memory,
+)
 from common.errors import UserError
 from export.artifact import open_artifact
 from export.source import open_source

@@ -23,9 +23,15 @@ from report_samples import (
 )
 
 from bench.markdown import render_markdown
+from bench.measurements import (
+    WorstText,
+)
 from bench.pareto import pareto_front
 from bench.render import render_html, write_views
-from bench.report import Reference, Report, WorstText
+from bench.report import (
+    Reference,
+    Report,
+)
 from bench.terminal import render_text
 from export.fault import Fault
 

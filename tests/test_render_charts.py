@@ -9,10 +9,17 @@ import pytest
 from gate_samples import drop, golden, latency, memory, ratio
 from report_samples import Page, broken, cached, failing, profile, report
 
+from bench.measurements import (
+    Memory,
+    MemoryPoint,
+    WorstText,
+)
 from bench.memory_bars import memory_chart, parts_above_baseline
 from bench.plots import latency_cost, ndcg_interval, pareto_svg, size_cost
 from bench.render import render_html
-from bench.report import Check, Memory, MemoryPoint, WorstText
+from bench.report import (
+    Check,
+)
 from bench.tracks import Scale, scale_of, whisker
 from bench.whiskers import drop_columns, latency_columns
 from export.fault import Fault

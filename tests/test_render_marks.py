@@ -8,7 +8,10 @@ from report_samples import Page, broken, failing, profile, report, table_cells, 
 from bench.markdown import render_markdown
 from bench.outcomes import findings
 from bench.render import render_html
-from bench.report import PASS, Check
+from bench.report import (
+    PASS,
+    Check,
+)
 from bench.terminal import render_text
 
 

@@ -10,8 +10,10 @@ from pathlib import Path
 import pytest
 
 from bench.cost import Plan, measure_cost
+from bench.measurements import (
+    Memory,
+)
 from bench.proc import Status, read_status
-from bench.report import Memory
 from bench.worker import Worker
 from common.errors import UserError
 from export.artifact import open_artifact
