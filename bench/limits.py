@@ -1,7 +1,8 @@
 """gates.toml: what a profile must hold to ship.
 
-Tables by precision take the name of one profile as well, and `default` for whatever is not named; tables by
-dimension and by length take `default` too. The nearest entry counts: profile, precision, default.
+Tables by precision take the name of one profile as well, a precision of one runtime (`litert-int8`), and
+`default` for whatever is not named; tables by dimension and by length take `default` too. The nearest entry
+counts: profile, runtime and precision, precision, default.
 """
 
 from __future__ import annotations
@@ -226,8 +227,8 @@ def nearest(table: Mapping[str, Mapping[str, T]], profile: Profile, inner: str) 
     return None
 
 
-def _keys(profile: Profile) -> tuple[str, str, str]:
-    return profile.name, profile.precision, DEFAULT_KEY
+def _keys(profile: Profile) -> tuple[str, ...]:
+    return profile.name, f"{profile.runtime}-{profile.precision}", profile.precision, DEFAULT_KEY
 
 
 def _check_undecided(word: str) -> None:

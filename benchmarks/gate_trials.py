@@ -19,9 +19,11 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from bench.cost import Plan
 from bench.drops import ASYMMETRIC, FULL_DIM, SAME_DIM, score_drops
 from bench.gate import apply_gates
 from bench.limits import Gates
+from bench.measure import BenchConfig
 from bench.measurements import (
     LatencyRatio,
 )
@@ -32,6 +34,7 @@ from bench.report import (
     Report,
 )
 from bench.statistics import decide, paired_drop
+from bench.timing import Contender, counterpart, measure_ratios
 from common.retrieval import RetrievalSet
 
 Float32 = npt.NDArray[np.float32]
@@ -42,6 +45,8 @@ REGRESSION = 0.01
 """The regression limit that injected losses are held against: half the loss."""
 CALIBRATION_DRAWS = 8
 CALIBRATION_STEPS = 12
+TIMED = ("onnx-q8_0-256d", "onnx-q4_0-256d", "litert-int8-256d")
+"""Profiles whose latency is measured anew in every run; the others keep what the report has."""
 VICTIMS = ("onnx-fp32-768d", "onnx-q8_0-768d", "onnx-int8-256d", "onnx-q4_0-768d", "onnx-q4_0-256d")
 
 
@@ -152,3 +157,80 @@ def injected(
         was = _take(profile.ndcg_by_query, chosen)
         compare[decide(paired_drop(was, now).interval, REGRESSION * statistics.fmean(was))] += 1
     return gate, compare
+
+
+def measured_anew(
+    folder: Path, names: Sequence[str], config: BenchConfig
+) -> Callable[[], dict[str, dict[str, LatencyRatio]]]:
+    """A function that measures the latency ratios of some profiles in fresh processes, whatever else runs."""
+    plan = Plan(list(config.lengths), config.runs, config.threads)
+    artifacts = [open_artifact(path.parent, verify=False) for path in sorted(folder.glob("*/manifest.json"))]
+    cache = folder.parent / "trial-cache"
+    cache.mkdir(exist_ok=True)
+    pairs = []
+    for one in (one for one in artifacts if one.manifest.name in names):
+        other = counterpart(one, artifacts)
+        if other is not None:
+            pairs.append((Contender(one, cache), Contender(other, cache)))
+
+    def measure() -> dict[str, dict[str, LatencyRatio]]:
+        return {one.artifact.manifest.name: measure_ratios(one, other, plan) for one, other in pairs}
+
+    return measure
+
+
+def tell_unchanged(judged: Sequence[Report]) -> Iterator[str]:
+    """How often nothing was wrong and the gate said so; why it did not."""
+    failed = [one for one in judged if one.verdict == FAIL]
+    undecided = [sum(check.outcome == INCONCLUSIVE for _, check in one.checks()) for one in judged]
+    checks = sum(1 for _ in judged[0].checks())
+    yield f"unchanged: {len(failed)} of {len(judged)} gate runs failed ({len(judged[0].profiles)} profiles, "
+    yield f"{checks} checks each; inconclusive and only warned: {statistics.fmean(undecided):.1f} a run)"
+    why = Counter(
+        f"{one.name} {check.metric}" for run in failed for one, check in run.checks() if check.blocks
+    )
+    yield from (f"  {count} x {what}" for what, count in why.most_common())
+
+
+def tell_ratios(judged: Sequence[Report], names: Sequence[str]) -> Iterator[str]:
+    """The spread of what was measured anew."""
+    for name in names:
+        found = [next(one for one in run.profiles if one.name == name).latency_ratio for run in judged]
+        for length in found[0]:
+            ratios = sorted(one[length].ratio for one in found)
+            middle = statistics.median(ratios)
+            yield f"| {name} | {length} | {ratios[0]:.2f} | {middle:.2f} | {ratios[-1]:.2f} |"
+
+
+def main() -> int:
+    """`python -m benchmarks.gate_trials RUN`."""
+    parser = argparse.ArgumentParser(prog="benchmarks.gate_trials", description=__doc__)
+    parser.add_argument("run", type=Path, help="a finished run folder, for instance runs/default")
+    parser.add_argument("--runs", type=int, default=200)
+    given = parser.parse_args()
+    report, gates = read_report(given.run / "report.json"), read_gates(DEFAULT_GATES)
+    folder = given.run / "artifacts"
+    ratios = measured_anew(folder, TIMED, BenchConfig(runs=30))
+    judged = list(unchanged(report, gates, given.runs, ratios))
+    print(*tell_unchanged(judged), sep="\n", flush=True)
+    print("\n| timed anew | tokens | lowest | median | highest |\n|---|--:|--:|--:|--:|")
+    print(*tell_ratios(judged, TIMED), sep="\n", flush=True)
+    data = read_retrieval_set(BUNDLED_DATA, "test")
+    print(f"\n{LOSS:.0%} of NDCG@10 lost, outcomes of {given.runs} runs\n")
+    print("| profile | limit | fail | inconclusive | pass |\n|---|---|--:|--:|--:|")
+    for name in VICTIMS:
+        profile = next(one for one in report.profiles if one.name == name)
+        embedder = Embedder.open(folder / name)
+        vectors = Vectors(
+            embedder.embed_queries(list(data.queries.values())),
+            embedder.embed_documents(list(data.documents)),
+        )
+        outcomes = injected(profile, vectors, data, report, gates, given.runs)
+        for what, found in zip(("gates.toml, same dimension", "compare, 1 %"), outcomes, strict=True):
+            counts = " | ".join(str(found[one]) for one in (FAIL, INCONCLUSIVE, PASS))
+            print(f"| {name} | {what} | {counts} |", flush=True)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -182,6 +182,8 @@ def test_a_dimension_of_its_own_overrides_the_default_limit() -> None:
         ({"q4_0": {"64": 0.1}, "default": {"128": 0.3, "default": 0.4}}, "0.3"),
         ({"int8": {"128": 0.1}, "default": {"64": 0.3, "default": 0.4}}, "0.4"),
         ({"onnx-q4_0-128d": {"default": 0.1}, "q4_0": {"128": 0.2}}, "0.1"),
+        ({"onnx-q4_0": {"default": 0.1}, "q4_0": {"128": 0.2}}, "0.1"),
+        ({"litert-q4_0": {"default": 0.1}, "q4_0": {"128": 0.2}}, "0.2"),
     ],
 )
 def test_a_limit_is_looked_up_by_profile_then_precision_before_any_and_by_dimension_before_any(
