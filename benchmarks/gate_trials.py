@@ -10,11 +10,14 @@ the report as it was) must not pass it.
 
 from __future__ import annotations
 
+import argparse
 import dataclasses
 import statistics
+import sys
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
@@ -22,20 +25,18 @@ import numpy.typing as npt
 from bench.cost import Plan
 from bench.drops import ASYMMETRIC, FULL_DIM, SAME_DIM, score_drops
 from bench.gate import apply_gates
-from bench.limits import Gates
+from bench.limits import Gates, read_gates
 from bench.measure import BenchConfig
-from bench.measurements import (
-    LatencyRatio,
-)
+from bench.measurements import LatencyRatio
 from bench.quality import score
-from bench.report import (
-    Profile,
-    Reference,
-    Report,
-)
+from bench.report import FAIL, INCONCLUSIVE, PASS, Profile, Reference, Report
+from bench.report_file import read_report
 from bench.statistics import decide, paired_drop
 from bench.timing import Contender, counterpart, measure_ratios
-from common.retrieval import RetrievalSet
+from common.retrieval import RetrievalSet, read_retrieval_set
+from export.artifact import open_artifact
+from export.embedder import Embedder
+from pocketvec import BUNDLED_DATA, DEFAULT_GATES
 
 Float32 = npt.NDArray[np.float32]
 Indices = npt.NDArray[np.int64]
@@ -221,10 +222,8 @@ def main() -> int:
     for name in VICTIMS:
         profile = next(one for one in report.profiles if one.name == name)
         embedder = Embedder.open(folder / name)
-        vectors = Vectors(
-            embedder.embed_queries(list(data.queries.values())),
-            embedder.embed_documents(list(data.documents)),
-        )
+        queries = embedder.embed_queries(list(data.queries.values()))
+        vectors = Vectors(queries, embedder.embed_documents(list(data.documents)))
         outcomes = injected(profile, vectors, data, report, gates, given.runs)
         for what, found in zip(("gates.toml, same dimension", "compare, 1 %"), outcomes, strict=True):
             counts = " | ".join(str(found[one]) for one in (FAIL, INCONCLUSIVE, PASS))
