@@ -41,7 +41,7 @@ def lint_order(graph: FoundGraph, sketches: Sketches, is_written: bool) -> Itera
     read = [name for name in dict.fromkeys(graph.reads) if name in set(ours)]
     for found, expected in zip(read, known, strict=True):
         if found != expected:
-            name = "dense-order" if found.startswith("head.") else "weights-exchanged"
+            name = "dense-order-swapped" if found.startswith("head.") else "weights-exchanged"
             yield Fault(name, f"{graph.name}: reads '{found}' where '{expected}' belongs")
             return
 
@@ -49,7 +49,7 @@ def lint_order(graph: FoundGraph, sketches: Sketches, is_written: bool) -> Itera
 def _lint_encoder(graph: FoundGraph, found: FoundEncoder, record: EncoderRecord) -> Iterator[Fault]:
     if len(found.windows) != len(record.layers):
         rule = f"the manifest says {len(record.layers)}"
-        yield Fault("layers-missing", f"{graph.name}: attention in {len(found.windows)} layers, {rule}")
+        yield Fault("layer-missing", f"{graph.name}: attention in {len(found.windows)} layers, {rule}")
     scale, wanted = found.embedding_scale, record.embedding_scale
     if scale is None:
         evidence = f"{graph.name}: rows of the table are not multiplied by {wanted:g}"
@@ -96,7 +96,7 @@ def _windows(graph: FoundGraph, found: FoundEncoder, record: EncoderRecord) -> W
                     yield layer, "window-wrong", f"{window}, the manifest says none ({kind})"
             elif window is None:
                 if graph.length is None or graph.length > limit + 1:
-                    yield layer, "window-missing", f"none, {rule}"
+                    yield layer, "window-ignored", f"none, {rule}"
             elif window != limit:
                 yield layer, _window_fault(window, limit), f"{window}, {rule}"
 

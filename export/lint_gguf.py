@@ -109,7 +109,7 @@ def _prompt_faults(metadata: Metadata, artifact: Artifact) -> Iterator[Fault]:
     held = prompts_of(value(metadata, "pocketvec.prompts", "{}"))
     wanted = artifact.manifest.prompts
     if held != wanted:
-        name = "prompt-wrong" if held else "prompts-missing"
+        name = "prompt-wrong" if held else "prompt-missing"
         yield Fault(name, f"{artifact.model_name}: pocketvec.prompts is {held}, the manifest says {wanted}")
 
 

@@ -30,7 +30,7 @@ def lint_prompts(prompts: dict[str, str], golden: list[GoldenText]) -> Iterator[
         if is_doubled(text) and text[: len(text) // 2] in held:
             yield Fault("prompt-doubled", f"{GOLDEN_NAME} has {text!r}, the manifest has it once")
         elif text * 2 not in held:
-            name = "prompt-wrong" if prompts else "prompts-missing"
+            name = "prompt-wrong" if prompts else "prompt-missing"
             yield Fault(name, f"{GOLDEN_NAME} was made with {text!r}, which the manifest has not")
     for text in sorted(held - made):
         if not is_doubled(text) and text * 2 not in made:
@@ -51,7 +51,7 @@ def _unprompted(golden: list[GoldenText]) -> Iterator[Fault]:
     bare = {one.text: one.ids for one in golden if not one.prompt}
     for one in golden:
         if one.prompt and bare.get(one.text) == one.ids:
-            yield Fault("prompts-missing", f"{GOLDEN_NAME}: the ids of {one.text!r} lack {one.prompt!r}")
+            yield Fault("prompt-missing", f"{GOLDEN_NAME}: the ids of {one.text!r} lack {one.prompt!r}")
 
 
 def lint_tokenizer(artifact: Artifact, golden: list[GoldenText]) -> tuple[list[Fault], list[str]]:

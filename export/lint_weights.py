@@ -154,7 +154,7 @@ def _diagnosis(
     if weight.name == FIRST_HEAD and SWAPPED_HEAD in sketches.decoys:
         decoy = sketches.decoys[SWAPPED_HEAD]
         if decoy.shape == found_shape(found) and not Deviation.of(found, decoy).bad.any():
-            return "dense-order", "the Dense layers in the wrong order"
+            return "dense-order-swapped", "the Dense layers in the wrong order"
     for other, sketch in sketches.weights.items():
         if sketch.shape == found_shape(found) and not Deviation.of(found, sketch).bad.any():
             return "weights-exchanged", f"holds '{other}'"

@@ -129,7 +129,7 @@ def undeclared_input(model: OnnxModel) -> None:
         ("window-off-by-one", "window 65,", window(66)),
         ("window-halved", "window 32,", window(33)),
         ("window-wrong", "window 128,", window(129)),
-        ("window-missing", "none, the manifest says 64 (sliding) in layers 0", no_window),
+        ("window-ignored", "none, the manifest says 64 (sliding) in layers 0", no_window),
         ("rope-base-wrong", "base 1e+06, the manifest says 10000 (sliding) in layers 0, 1, 2", one_rope_base),
         ("rope-base-wrong", "tables of no base, the manifest says 1e+06 (full) in layers 5", shifted_rope),
         ("embedding-scale-missing", "not multiplied by 16", embedding_scale(None)),

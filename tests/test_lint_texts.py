@@ -41,7 +41,7 @@ def doubled_query(manifest: dict[str, dict[str, str]]) -> None:
 @pytest.mark.parametrize(
     ("name", "change"),
     [
-        ("prompts-missing", in_manifest(prompts={})),
+        ("prompt-missing", in_manifest(prompts={})),
         ("prompt-doubled", in_json("manifest.json", doubled_query)),
         ("prompt-doubled", golden_prompts(lambda prompt: prompt * 2 if prompt == QUERY else prompt)),
         ("prompt-wrong", golden_prompts(lambda prompt: prompt.replace("search", "Search"))),
@@ -70,7 +70,7 @@ def test_golden_ids_without_their_prompt_are_named(artifacts: Path, tmp_path: Pa
         next(row for row in golden["texts"] if row["text"] == "" and row["prompt"])["ids"] = bare["ids"]
 
     found = damaged(artifacts / "onnx-q8_0-128d", tmp_path / "a", in_json("golden.json", edit))
-    assert list(found) == ["prompts-missing"]
+    assert list(found) == ["prompt-missing"]
 
 
 def test_ids_without_a_row_are_noted_but_are_no_fault(artifacts: Path) -> None:

@@ -189,7 +189,7 @@ def test_dense_layers_in_the_wrong_order_are_named(starter: Source, tmp_path: Pa
     def edit(model: OnnxModel) -> None:
         model.weights[HEAD] = (layers[0].weight @ layers[1].weight)[:64].T
 
-    assert list(damaged(folder, tmp_path / "a", in_onnx(edit))) == ["dense-order"]
+    assert list(damaged(folder, tmp_path / "a", in_onnx(edit))) == ["dense-order-swapped"]
 
 
 # ---- the sketches themselves
