@@ -19,8 +19,8 @@ from common.errors import UserError
 from common.prompts import default_document_prompt, default_query_prompt
 from export.embedder import Embedder
 from export.fault import Fault
-from export.fault_table import QUERY, FaultTable, Probe, read_faults
 from export.golden import GoldenResult, GoldenText, read_golden, row_cosines
+from export.wrong.table import QUERY, FaultTable, Probe, read_faults
 
 Float32 = npt.NDArray[np.float32]
 

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from export.fault_table import FaultTable, Wrong
+from export.wrong.table import FaultTable, Wrong
 
 Float32 = npt.NDArray[np.float32]
 

@@ -14,7 +14,7 @@ from common.errors import UserError
 from export.embedder import Embedder
 from export.fault import Fault
 from export.golden import GoldenResult, golden_results
-from export.lint import lint
+from export.lint.examine import lint
 
 WORST_TEXTS = 5
 SHOWN_CHARACTERS = 120

@@ -15,9 +15,9 @@ from common.files import refuse_existing, remove_empty, sha256_file
 from export.artifact import write_manifest, writing_artifact
 from export.bpe_table import UnsupportedTokenizerError, build_table
 from export.bpe_tokenizer import BpeTokenizer
-from export.fault_table import write_faults
-from export.faults import make_faults
 from export.golden import GoldenText, write_golden
+from export.lint.sketch_file import SKETCH_NAME, write_sketches
+from export.lint.sketch_model import ModelSketches, encoder_record
 from export.manifest import (
     FAULTS_NAME,
     GOLDEN_NAME,
@@ -33,9 +33,9 @@ from export.manifest import (
     TokenizerSpec,
     profile_name,
 )
-from export.sketch_file import SKETCH_NAME, write_sketches
-from export.sketch_model import ModelSketches, encoder_record
 from export.source import Source
+from export.wrong.pipelines import make_faults
+from export.wrong.table import write_faults
 from train.checkpoint import CheckpointInfo, read_checkpoint_info, weights_sha256
 
 _OWN_FIELDS = ("tools", "output_shape")

@@ -180,7 +180,7 @@ def gate(given: argparse.Namespace) -> int:
     from bench.limits import gates_identity, read_gates
     from bench.report_file import read_report
     from bench.report_folder import write_report_folder
-    from bench.terminal import render_text
+    from bench.views.terminal import render_text
     from common.files import whole_folder
 
     report = apply_gates(read_report(given.report), read_gates(given.gates), gates_identity(given.gates))

@@ -27,11 +27,11 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 
 def compare(given: argparse.Namespace) -> int:
     """Print what changed; exit 1 on a regression. The last line of stdout is the verdict as JSON."""
-    from bench.junit import JUNIT_NAME, render_junit
     from bench.limits import read_regression_gates
     from bench.regression import compare_reports
-    from bench.regression_views import render_changes_markdown, render_changes_text
     from bench.report_file import read_report
+    from bench.views.junit import JUNIT_NAME, render_junit
+    from bench.views.regression_views import render_changes_markdown, render_changes_text
 
     gates = read_regression_gates(given.gates)
     old, new = read_report(given.old), read_report(given.new)

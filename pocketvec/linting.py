@@ -13,7 +13,7 @@ FAULTY = 1
 def lint(given: argparse.Namespace) -> int:
     """Look at each artifact without running it; exit 1 when one has a fault."""
     from export.artifact import open_artifact
-    from export.lint import examine
+    from export.lint.examine import examine
 
     results = {}
     for path in given.artifacts:

@@ -13,7 +13,7 @@ from onnx import helper, numpy_helper
 
 from common.records import from_dict
 from export.artifact import open_artifact, write_manifest
-from export.lint import lint
+from export.lint.examine import lint
 from export.manifest import Manifest
 from export.onnx_file import OnnxModel, read_onnx, write_onnx
 

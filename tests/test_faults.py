@@ -1,4 +1,4 @@
-"""export/faults.py: wrong pipelines are really wrong, told apart, and leave the model as it was."""
+"""export/wrong/pipelines.py: wrong pipelines are really wrong, told apart, and leave the model as it was."""
 
 import dataclasses
 import json
@@ -11,10 +11,10 @@ import pytest
 from test_bert import build_bert
 
 from common.errors import UserError
-from export.fault_table import FaultTable, read_faults, write_faults
-from export.faults import FaultMaker, make_faults
 from export.manifest import FAULTS_NAME
 from export.source import Source, open_source
+from export.wrong.pipelines import FaultMaker, make_faults
+from export.wrong.table import FaultTable, read_faults, write_faults
 
 FORMS_APART = 0.05
 LARGEST_BYTES = 120_000

@@ -9,12 +9,12 @@ import pytest
 from report_samples import HOSTILE, both_runtimes, profile, report
 
 from bench.gate import apply_gates
-from bench.junit import render_junit
 from bench.limits import read_gates
 from bench.report import (
     Check,
 )
 from bench.report_file import read_report, write_report
+from bench.views.junit import render_junit
 from pocketvec import DEFAULT_GATES
 from pocketvec.cli import main
 

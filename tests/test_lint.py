@@ -20,7 +20,7 @@ from test_bert import build_bert
 
 from common.errors import UserError
 from export.artifact import Artifact, open_artifact
-from export.lint import examine, lint
+from export.lint.examine import examine, lint
 from export.manifest import POOLED
 from export.onnx_file import OnnxModel
 from export.source import open_source

@@ -9,7 +9,7 @@ from artifact_editing import damaged, in_json, in_manifest
 
 from export.artifact import open_artifact
 from export.bpe_table import build_table
-from export.lint import examine
+from export.lint.examine import examine
 
 NOTE = "ids from 16384 on (1) have no row: the client must refuse them, as ours does"
 

@@ -9,10 +9,10 @@ from artifact_editing import Edit, damaged, in_onnx
 
 from export.artifact import open_artifact
 from export.head import DenseLayer
-from export.lint import lint
+from export.lint.examine import lint
+from export.lint.sketch import Sketcher, measured, sketch_of
+from export.lint.sketch_file import SKETCH_NAME
 from export.onnx_file import OnnxModel
-from export.sketch import Sketcher, measured, sketch_of
-from export.sketch_file import SKETCH_NAME
 from export.source import Source
 from export.to_onnx import export_onnx
 

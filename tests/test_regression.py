@@ -16,12 +16,12 @@ from bench.measurements import (
     LatencyRatio,
 )
 from bench.regression import ProfileChange, Regression, compare_reports
-from bench.regression_views import render_changes_markdown, render_changes_text
 from bench.report import (
     Profile,
     Report,
 )
 from bench.report_file import write_report
+from bench.views.regression_views import render_changes_markdown, render_changes_text
 from export.fault import Fault
 from pocketvec import DEFAULT_GATES
 from pocketvec.cli import main

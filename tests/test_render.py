@@ -22,17 +22,17 @@ from report_samples import (
     report,
 )
 
-from bench.markdown import render_markdown
 from bench.measurements import (
     WorstText,
 )
 from bench.pareto import pareto_front
-from bench.render import render_html, write_views
 from bench.report import (
     Reference,
     Report,
 )
-from bench.terminal import render_text
+from bench.views.markdown import render_markdown
+from bench.views.render import render_html, write_views
+from bench.views.terminal import render_text
 from export.fault import Fault
 
 

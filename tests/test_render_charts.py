@@ -14,14 +14,14 @@ from bench.measurements import (
     MemoryPoint,
     WorstText,
 )
-from bench.memory_bars import memory_chart, parts_above_baseline
-from bench.plots import latency_cost, ndcg_interval, pareto_svg, size_cost
-from bench.render import render_html
 from bench.report import (
     Check,
 )
-from bench.tracks import Scale, scale_of, whisker
-from bench.whiskers import drop_columns, latency_columns
+from bench.views.memory_bars import memory_chart, parts_above_baseline
+from bench.views.plots import latency_cost, ndcg_interval, pareto_svg, size_cost
+from bench.views.render import render_html
+from bench.views.tracks import Scale, scale_of, whisker
+from bench.views.whiskers import drop_columns, latency_columns
 from export.fault import Fault
 
 

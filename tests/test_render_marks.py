@@ -5,14 +5,14 @@ from __future__ import annotations
 import pytest
 from report_samples import Page, broken, failing, profile, report, table_cells, undecided
 
-from bench.markdown import render_markdown
-from bench.outcomes import findings
-from bench.render import render_html
 from bench.report import (
     PASS,
     Check,
 )
-from bench.terminal import render_text
+from bench.views.markdown import render_markdown
+from bench.views.outcomes import findings
+from bench.views.render import render_html
+from bench.views.terminal import render_text
 
 
 @pytest.mark.parametrize(

@@ -17,9 +17,9 @@ from report_samples import (
     report,
 )
 
-from bench.markdown import render_markdown
-from bench.render import render_html
-from bench.terminal import render_text
+from bench.views.markdown import render_markdown
+from bench.views.render import render_html
+from bench.views.terminal import render_text
 
 
 def test_the_comparison_and_the_weight_cache_have_a_table_in_every_view() -> None:

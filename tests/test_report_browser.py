@@ -15,7 +15,7 @@ from gate_samples import drop
 from playwright.sync_api import Browser, Dialog, Locator, Page, sync_playwright
 from report_samples import HOSTILE, broken, cached, comparison, failing, profile, report, undecided
 
-from bench.render import render_html
+from bench.views.render import render_html
 
 REQUIRE = "POCKETVEC_REQUIRE_BROWSER"
 BROWSERS = ("chromium", "chromium-browser", "google-chrome", "chrome")

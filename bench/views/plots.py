@@ -6,20 +6,20 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from bench.cells import interval_text
 from bench.compare import counterparts
 from bench.measurements import (
     Drop,
     Interval,
 )
-from bench.outcomes import standing
 from bench.pareto import pareto_front
-from bench.plot_style import MUTED, PAPER, draw_legend, drawing, plain_axes, scale_x, series_of, svg_of
 from bench.report import (
     FAIL,
     INCONCLUSIVE,
     Profile,
 )
+from bench.views.cells import interval_text
+from bench.views.outcomes import standing
+from bench.views.plot_style import MUTED, PAPER, draw_legend, drawing, plain_axes, scale_x, series_of, svg_of
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

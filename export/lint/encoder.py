@@ -6,9 +6,9 @@ import math
 from collections.abc import Iterator
 
 from export.fault import Fault
-from export.found import FoundEncoder, FoundGraph
+from export.lint.found import FoundEncoder, FoundGraph
+from export.lint.sketch_file import Sketches
 from export.manifest import EncoderRecord, Manifest
-from export.sketch_file import Sketches
 
 BASE_TOLERANCE = 1e-3
 SCALE_TOLERANCE = 1e-5

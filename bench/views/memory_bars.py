@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from bench.cells import mark_of
 from bench.measurements import (
     BUILD_CACHE,
     Memory,
@@ -14,7 +13,8 @@ from bench.report import (
     Profile,
     Report,
 )
-from bench.tracks import Scale, Segment, scale_of, stack
+from bench.views.cells import mark_of
+from bench.views.tracks import Scale, Segment, scale_of, stack
 
 PEAK, ANONYMOUS = "ram_mb.peak_above_baseline", "ram_mb.anonymous"
 KINDS = {

@@ -14,7 +14,7 @@ from onnx import helper, numpy_helper
 
 from common.errors import UserError
 from export.fault import Fault
-from export.graph_view import Array, Constant, GraphView, Op, Port
+from export.lint.graph_view import Array, Constant, GraphView, Op, Port
 
 DOMAIN = "com.microsoft"
 KNOWN_THERE = {"MatMulNBits", "GatherBlockQuantized", "MatMulIntegerToFloat"}

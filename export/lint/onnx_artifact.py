@@ -9,7 +9,7 @@ import numpy as np
 
 from export.artifact import Artifact
 from export.fault import Fault
-from export.found import (
+from export.lint.found import (
     CLS,
     LAST,
     MEAN,
@@ -22,11 +22,11 @@ from export.found import (
     rotary_base,
     rotary_tables,
 )
-from export.graph_view import Array, Constant, GraphView, Op, half_operators
+from export.lint.graph_view import Array, Constant, GraphView, Op, half_operators
+from export.lint.onnx_view import read_view
+from export.lint.sketch_file import FIRST_HEAD
+from export.lint.stored_weight import StoredWeight, blocks, channels, exact, low_first
 from export.manifest import OUTPUT, POOLED
-from export.sketch_file import FIRST_HEAD
-from export.stored_weight import StoredWeight, blocks, channels, exact, low_first
-from export.view_onnx import read_view
 
 CODEC = re.compile(r"\.(q8_0|q4_0|int8)$")
 COLUMN_SCALES = "head.column_scales"

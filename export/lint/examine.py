@@ -14,19 +14,19 @@ from typing import Any
 from common.errors import missing_extra
 from export.artifact import Artifact
 from export.fault import Fault
-from export.found import FoundGraph, Reading
 from export.golden import read_golden
-from export.lint_encoder import lint_graph, lint_order
-from export.lint_texts import lint_prompts, lint_tokenizer
-from export.lint_weights import lint_weights
+from export.lint.encoder import lint_graph, lint_order
+from export.lint.found import FoundGraph, Reading
+from export.lint.sketch_file import SKETCH_NAME, Sketches, read_sketches
+from export.lint.texts import lint_prompts, lint_tokenizer
+from export.lint.weights import lint_weights
 from export.litert_graph import signature_name
 from export.manifest import Manifest
-from export.sketch_file import SKETCH_NAME, Sketches, read_sketches
 
 READERS = {
-    "onnx": ("export.lint_onnx", "read_onnx_artifact"),
-    "litert": ("export.lint_litert", "read_litert_artifact"),
-    "gguf": ("export.lint_gguf", "read_gguf_artifact"),
+    "onnx": ("export.lint.onnx_artifact", "read_onnx_artifact"),
+    "litert": ("export.lint.litert_artifact", "read_litert_artifact"),
+    "gguf": ("export.lint.gguf_artifact", "read_gguf_artifact"),
 }
 
 

@@ -11,8 +11,13 @@ from typing import Any
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
-from bench.cells import comparison_cells, profile_cells
-from bench.columns import (
+from bench.pareto import pareto_front
+from bench.report import (
+    UNGATED,
+    Report,
+)
+from bench.views.cells import comparison_cells, profile_cells
+from bench.views.columns import (
     CACHE_NOTE,
     CACHE_TITLE,
     COMPARED,
@@ -23,18 +28,13 @@ from bench.columns import (
     cost_columns,
     text_lengths,
 )
-from bench.facts import NO_REFERENCE, baseline_span, context_facts, reference_rows, reproduce_lines
-from bench.headings import table_headings
-from bench.markdown import render_markdown
-from bench.memory_bars import KINDS, memory_chart
-from bench.outcomes import FRONT_MARK, MARKS, count_standings, findings, headline, reason_lists
-from bench.pareto import pareto_front
-from bench.plots import latency_cost, pareto_svg, size_cost
-from bench.report import (
-    UNGATED,
-    Report,
-)
-from bench.whiskers import TrackColumn, drop_columns, latency_columns
+from bench.views.facts import NO_REFERENCE, baseline_span, context_facts, reference_rows, reproduce_lines
+from bench.views.headings import table_headings
+from bench.views.markdown import render_markdown
+from bench.views.memory_bars import KINDS, memory_chart
+from bench.views.outcomes import FRONT_MARK, MARKS, count_standings, findings, headline, reason_lists
+from bench.views.plots import latency_cost, pareto_svg, size_cost
+from bench.views.whiskers import TrackColumn, drop_columns, latency_columns
 from common.files import write_text
 
 HERE = Path(__file__).parent

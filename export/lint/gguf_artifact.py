@@ -16,7 +16,6 @@ import numpy as np
 
 from export.artifact import Artifact
 from export.fault import Fault
-from export.found import CLS, LAST, MEAN, FoundEncoder, FoundGraph, Reading, query_factor
 from export.gguf_file import (
     ARRAY,
     BLOCK_FORMS,
@@ -31,10 +30,11 @@ from export.gguf_file import (
     read_gguf,
 )
 from export.golden import read_golden
-from export.graph_view import Array
-from export.lint_texts import prompts_of, special_faults
-from export.sketch_file import GGUF_HEAD, NORM
-from export.stored_weight import StoredWeight, blocks, exact
+from export.lint.found import CLS, LAST, MEAN, FoundEncoder, FoundGraph, Reading, query_factor
+from export.lint.graph_view import Array
+from export.lint.sketch_file import GGUF_HEAD, NORM
+from export.lint.stored_weight import StoredWeight, blocks, exact
+from export.lint.texts import prompts_of, special_faults
 from export.to_gguf import ARCHITECTURE, HEAD, OUTPUT_NORM, TABLE
 
 POOLINGS = {1: MEAN, 2: CLS, 3: LAST}

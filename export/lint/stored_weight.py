@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from export.lint.sketch import BLOCK, Sketcher
 from export.onnx_file import release
-from export.sketch import BLOCK, Sketcher
 
 Array = npt.NDArray[Any]
 Float32 = npt.NDArray[np.float32]

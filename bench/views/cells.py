@@ -6,11 +6,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from bench.columns import COMPARED, VERDICT, Column
 from bench.measurements import (
     Interval,
 )
-from bench.outcomes import standing
 from bench.report import (
     FAIL,
     INCONCLUSIVE,
@@ -19,6 +17,8 @@ from bench.report import (
     Profile,
     Report,
 )
+from bench.views.columns import COMPARED, VERDICT, Column
+from bench.views.outcomes import standing
 
 DASH = "—"
 AGREEMENT = "runtime_agreement."

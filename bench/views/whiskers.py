@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from bench.cells import DASH, interval_text, mark_of
-from bench.columns import ratio_lengths, text_lengths
 from bench.measurements import (
     Drop,
     Interval,
@@ -16,7 +14,9 @@ from bench.report import (
     Profile,
     Report,
 )
-from bench.tracks import Scale, Tick, Whisker, scale_of, whisker
+from bench.views.cells import DASH, interval_text, mark_of
+from bench.views.columns import ratio_lengths, text_lengths
+from bench.views.tracks import Scale, Tick, Whisker, scale_of, whisker
 
 DROPS = {
     "ndcg_drop_same_dim": "Same dimension",

@@ -8,7 +8,7 @@ import numpy as np
 
 from export.artifact import Artifact
 from export.fault import Fault
-from export.found import (
+from export.lint.found import (
     CLS,
     LAST,
     MEAN,
@@ -22,12 +22,12 @@ from export.found import (
     rotary_tables,
     squared_sum,
 )
-from export.graph_view import Constant, GraphView, Op, half_operators
+from export.lint.graph_view import Constant, GraphView, Op, half_operators
+from export.lint.litert_view import read_views
+from export.lint.sketch_file import FIRST_HEAD
+from export.lint.stored_weight import StoredWeight, blocks, channels, exact, signed_low_first
 from export.litert_graph import signature_name
 from export.manifest import EncoderRecord, Manifest
-from export.sketch_file import FIRST_HEAD
-from export.stored_weight import StoredWeight, blocks, channels, exact, signed_low_first
-from export.view_litert import read_views
 
 COLUMN_SCALES = "head.column_scales"
 STACKED, NORMS = "qkv_proj.weight", "qk_norm.weight"

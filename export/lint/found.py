@@ -10,9 +10,9 @@ import numpy as np
 import numpy.typing as npt
 
 from export.fault import Fault
-from export.graph_view import GraphView, Op
+from export.lint.graph_view import GraphView, Op
+from export.lint.stored_weight import StoredWeight
 from export.manifest import EncoderRecord
-from export.stored_weight import StoredWeight
 
 Array = npt.NDArray[Any]
 

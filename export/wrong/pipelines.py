@@ -1,7 +1,7 @@
 """The fault dictionary of a model: deliberately wrong pipelines, run where torch and the right one are.
 
 Two short probes go through every wrong pipeline, one text beyond the sliding window through the wrong windows
-alone. Wrong are, in turn, the ids, the encoder (export.wrong_gemma), the pooling and the head.
+alone. Wrong are, in turn, the ids, the encoder (export.wrong.gemma), the pooling and the head.
 """
 
 from __future__ import annotations
@@ -16,13 +16,13 @@ import numpy as np
 import numpy.typing as npt
 
 from common.prompts import default_document_prompt, default_query_prompt
-from export.fault_table import DOCUMENT, QUERY, FaultTable, Probe, Wrong
 from export.gemma import is_supported
 from export.head import truncate_normalise
 from export.source import Source
-from export.wrong_gemma import Masks, alterations, causal_masks, wrong_windows
-from export.wrong_heads import POOLINGS, wrong_heads, wrong_poolings
-from export.wrong_inputs import right_ids, wrong_inputs
+from export.wrong.gemma import Masks, alterations, causal_masks, wrong_windows
+from export.wrong.heads import POOLINGS, wrong_heads, wrong_poolings
+from export.wrong.inputs import right_ids, wrong_inputs
+from export.wrong.table import DOCUMENT, QUERY, FaultTable, Probe, Wrong
 
 Float32 = npt.NDArray[np.float32]
 

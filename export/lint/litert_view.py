@@ -11,7 +11,7 @@ from ai_edge_litert import schema_py_generated as schema
 
 from common.errors import UserError
 from export.fault import Fault
-from export.graph_view import Array, Constant, GraphView, Op, Port
+from export.lint.graph_view import Array, Constant, GraphView, Op, Port
 from export.tflite_file import read_tflite
 from export.tflite_graph import builtin_code
 

@@ -10,10 +10,10 @@ import numpy as np
 import numpy.typing as npt
 
 from export.fault import Fault
-from export.found import Reading
-from export.sketch import UNSIGNED, Sketch, Sketcher, measured
-from export.sketch_file import FIRST_HEAD, SWAPPED_HEAD, Sketches
-from export.stored_weight import BLOCKS, CHANNELS, StoredWeight
+from export.lint.found import Reading
+from export.lint.sketch import UNSIGNED, Sketch, Sketcher, measured
+from export.lint.sketch_file import FIRST_HEAD, SWAPPED_HEAD, Sketches
+from export.lint.stored_weight import BLOCKS, CHANNELS, StoredWeight
 
 Float64 = npt.NDArray[np.float64]
 

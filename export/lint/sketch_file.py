@@ -10,7 +10,7 @@ from pathlib import Path
 from common.errors import UserError
 from common.files import read_json, write_text
 from common.records import from_dict
-from export.sketch import Sketch
+from export.lint.sketch import Sketch
 
 SKETCH_NAME = "weights.json"
 SKETCH_SCHEMA = "pocketvec.weights/1"

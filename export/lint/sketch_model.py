@@ -18,9 +18,9 @@ import numpy.typing as npt
 
 from export.gemma import array, is_supported
 from export.head import DenseLayer
+from export.lint.sketch import Sketch, sketch_of
+from export.lint.sketch_file import GGUF_HEAD, NORM, SKETCH_SCHEMA, SWAPPED_HEAD, Sketches
 from export.manifest import EncoderRecord
-from export.sketch import Sketch, sketch_of
-from export.sketch_file import GGUF_HEAD, NORM, SKETCH_SCHEMA, SWAPPED_HEAD, Sketches
 from export.source import Source
 
 Float32 = npt.NDArray[np.float32]

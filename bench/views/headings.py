@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from itertools import groupby
 from typing import Any
 
-from bench.columns import Column
+from bench.views.columns import Column
 
 
 @dataclass(frozen=True)

@@ -6,18 +6,18 @@ import textwrap
 from collections.abc import Iterator
 from itertools import pairwise
 
-from bench.cells import Cell, comparison_cells, metric_value, plus_minus, profile_cells
-from bench.columns import COMPARED, VERDICT, Column, cache_columns, cached_profiles, text_lengths
 from bench.measurements import (
     Drop,
 )
-from bench.outcomes import headline
 from bench.report import (
     FAIL,
     INCONCLUSIVE,
     Profile,
     Report,
 )
+from bench.views.cells import Cell, comparison_cells, metric_value, plus_minus, profile_cells
+from bench.views.columns import COMPARED, VERDICT, Column, cache_columns, cached_profiles, text_lengths
+from bench.views.outcomes import headline
 
 TERMINAL_WIDTH = 100
 TERMINAL_NAME = 24

@@ -4,8 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 
-from bench.cells import Cell, comparison_cells, plus_minus, profile_cells
-from bench.columns import (
+from bench.measurements import (
+    Drop,
+)
+from bench.pareto import pareto_front
+from bench.report import (
+    FAIL,
+    INCONCLUSIVE,
+    PASS,
+    Report,
+)
+from bench.views.cells import Cell, comparison_cells, plus_minus, profile_cells
+from bench.views.columns import (
     CACHE_NOTE,
     CACHE_TITLE,
     COMPARED,
@@ -17,18 +27,8 @@ from bench.columns import (
     comparison_note,
     cost_columns,
 )
-from bench.facts import NO_REFERENCE, context_facts, reference_rows, reproduce_lines
-from bench.measurements import (
-    Drop,
-)
-from bench.outcomes import FRONT_MARK, MARKS, Finding, findings, headline, standing
-from bench.pareto import pareto_front
-from bench.report import (
-    FAIL,
-    INCONCLUSIVE,
-    PASS,
-    Report,
-)
+from bench.views.facts import NO_REFERENCE, context_facts, reference_rows, reproduce_lines
+from bench.views.outcomes import FRONT_MARK, MARKS, Finding, findings, headline, standing
 
 FRONT_SUFFIX = f" {FRONT_MARK}"
 FRONT_NOTE = f"{FRONT_MARK} on the Pareto front of size against NDCG@10 over all measured profiles."

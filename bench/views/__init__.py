@@ -1,0 +1,1 @@
+"""A report as a page, as Markdown, for the terminal and as JUnit."""

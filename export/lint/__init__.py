@@ -1,0 +1,1 @@
+"""Structural faults of an artifact, found without running it."""

@@ -1,0 +1,1 @@
+"""Deliberately wrong pipelines: what a broken artifact would give, so that it can be named."""
