@@ -7,14 +7,7 @@ from collections.abc import Iterator
 from bench.checks import above, not_measured, uncovered
 from bench.compare import counterparts
 from bench.limits import AgreementLimits, Gates, for_profile
-from bench.report import (
-    FAIL,
-    PASS,
-    Check,
-    Comparison,
-    Profile,
-    Report,
-)
+from bench.report import FAIL, PASS, Check, Comparison, Profile, Report
 
 OVERLAP, APART = "runtime_agreement.top10_overlap", "runtime_agreement.ndcg_relative"
 

@@ -10,9 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from bench.quality import score
-from bench.report import (
-    Reference,
-)
+from bench.report import Reference
 from common.retrieval import RetrievalSet
 from export.artifact import Artifact
 from export.embedder import Embedder, Opening

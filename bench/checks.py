@@ -3,16 +3,8 @@
 from __future__ import annotations
 
 from bench.limits import FAIL_UNDECIDED, Gates
-from bench.measurements import (
-    Interval,
-)
-from bench.report import (
-    FAIL,
-    INCONCLUSIVE,
-    NOT_APPLIED,
-    PASS,
-    Check,
-)
+from bench.measurements import Interval
+from bench.report import FAIL, INCONCLUSIVE, NOT_APPLIED, PASS, Check
 from bench.statistics import decide
 
 

@@ -7,10 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from bench.report import (
-    Comparison,
-    Profile,
-)
+from bench.report import Comparison, Profile
 
 if TYPE_CHECKING:
     from bench.quality import Quality

@@ -7,16 +7,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from bench.drops import FULL_DIM
-from bench.measurements import (
-    Drop,
-    Interval,
-)
-from bench.report import (
-    DEVICE,
-    INCONCLUSIVE,
-    Profile,
-    Report,
-)
+from bench.measurements import Drop, Interval
+from bench.report import DEVICE, INCONCLUSIVE, Profile, Report
 from bench.statistics import queries_to_decide
 from common.errors import UserError
 

@@ -10,15 +10,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from bench.measurements import (
-    BUILD_CACHE,
-    NO_CACHE,
-    WARM_CACHE,
-    CacheState,
-    Interval,
-    Latency,
-    Memory,
-)
+from bench.measurements import BUILD_CACHE, NO_CACHE, WARM_CACHE, CacheState, Interval, Latency, Memory
 from bench.probe import WARM_UP_WINDOW
 from bench.statistics import quantile
 from bench.worker import Answer, Watched, Worker, memory_point

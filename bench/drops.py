@@ -4,13 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from bench.measurements import (
-    Drop,
-)
-from bench.report import (
-    Profile,
-    Reference,
-)
+from bench.measurements import Drop
+from bench.report import Profile, Reference
 from bench.statistics import CONFIDENCE, paired_drop
 
 SAME_DIM, FULL_DIM, ASYMMETRIC = DROPS = (

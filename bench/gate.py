@@ -15,18 +15,8 @@ from bench.agreement import agreement_checks
 from bench.checks import above, below, flag, not_applied, not_measured, uncovered, undecided_blocks, within
 from bench.drops import DROPS, drops_of
 from bench.limits import Budget, CosineLimits, Gates, check_names, for_profile, nearest
-from bench.measurements import (
-    Drop,
-)
-from bench.report import (
-    DEVICE,
-    FAIL,
-    INCONCLUSIVE,
-    PASS,
-    Check,
-    Profile,
-    Report,
-)
+from bench.measurements import Drop
+from bench.report import DEVICE, FAIL, INCONCLUSIVE, PASS, Check, Profile, Report
 from bench.statistics import CONFIDENCE, decide, paired_ratio, queries_to_decide
 from common.errors import UserError
 

@@ -15,10 +15,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
 
-from bench.report import (
-    Profile,
-    Report,
-)
+from bench.report import Profile, Report
 from bench.statistics import CONFIDENCE
 from common.errors import UserError
 from common.files import sha256_file

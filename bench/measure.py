@@ -13,21 +13,9 @@ from bench.bearings import Bearings, take_bearings
 from bench.compare import LITERT, compare_runtimes
 from bench.cost import MIN_RUNS, Cost, Plan, measure_cache_states, measure_cost, weight_cache
 from bench.drops import ASYMMETRIC, FULL_DIM, SAME_DIM, score_drops
-from bench.measurements import (
-    WARM_CACHE,
-    CacheState,
-    Golden,
-)
+from bench.measurements import WARM_CACHE, CacheState, Golden
 from bench.quality import Quality, measure_quality
-from bench.report import (
-    REPORT_SCHEMA,
-    UNGATED,
-    Context,
-    Profile,
-    Reference,
-    Report,
-    Target,
-)
+from bench.report import REPORT_SCHEMA, UNGATED, Context, Profile, Reference, Report, Target
 from bench.structure import examine_structure
 from bench.timing import Contender, counterpart, measure_ratios
 from common.errors import UserError

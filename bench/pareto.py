@@ -4,9 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from bench.report import (
-    Profile,
-)
+from bench.report import Profile
 
 
 def size_of(profile: Profile) -> float:

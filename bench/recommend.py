@@ -12,11 +12,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 from bench.conditions import INCONCLUSIVE_HERE, Condition, Finding, Needs, find
-from bench.report import (
-    FAIL,
-    Profile,
-    Report,
-)
+from bench.report import FAIL, Profile, Report
 from bench.statistics import paired_drop
 from common.errors import UserError
 

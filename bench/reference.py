@@ -5,9 +5,7 @@ from __future__ import annotations
 import statistics
 from pathlib import Path
 
-from bench.report import (
-    Reference,
-)
+from bench.report import Reference
 from common.dims import check_dim
 from common.errors import missing_extra
 from common.prompts import choose_query_prompt

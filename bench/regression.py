@@ -12,18 +12,9 @@ from dataclasses import dataclass, field
 
 from bench.checks import flag
 from bench.limits import Gates
-from bench.measurements import (
-    Drop,
-)
+from bench.measurements import Drop
 from bench.regression_checks import Change, compare_profiles
-from bench.report import (
-    FAIL,
-    INCONCLUSIVE,
-    PASS,
-    Check,
-    Profile,
-    Report,
-)
+from bench.report import FAIL, INCONCLUSIVE, PASS, Check, Profile, Report
 from common.errors import UserError
 
 BOTH, NEW, VANISHED = "both", "new", "vanished"

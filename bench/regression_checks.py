@@ -9,15 +9,8 @@ import numpy as np
 
 from bench.checks import above, below, flag, not_applied, not_measured, undecided_blocks, within
 from bench.limits import Budget, Gates, RegressionLimits
-from bench.measurements import (
-    Drop,
-    Interval,
-    LatencyRatio,
-)
-from bench.report import (
-    Check,
-    Profile,
-)
+from bench.measurements import Drop, Interval, LatencyRatio
+from bench.report import Check, Profile
 from bench.statistics import SEED, paired_drop, queries_to_decide
 
 NDCG, GOLDEN, SIZE, RAM, ANONYMOUS, RATIO = (

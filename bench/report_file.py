@@ -10,16 +10,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from bench.measurements import (
-    CACHE_STATES,
-)
-from bench.report import (
-    OUTCOMES,
-    REPORT_SCHEMA,
-    TARGET_KINDS,
-    VERDICTS,
-    Report,
-)
+from bench.measurements import CACHE_STATES
+from bench.report import OUTCOMES, REPORT_SCHEMA, TARGET_KINDS, VERDICTS, Report
 from common.errors import UserError
 from common.files import read_json, write_json
 from common.records import from_dict

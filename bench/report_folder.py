@@ -4,9 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from bench.report import (
-    Report,
-)
+from bench.report import Report
 from bench.report_file import write_report
 from bench.views.junit import write_junit
 from bench.views.render import write_views

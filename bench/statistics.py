@@ -12,15 +12,8 @@ from collections.abc import Sequence
 import numpy as np
 import numpy.typing as npt
 
-from bench.measurements import (
-    Drop,
-    Interval,
-)
-from bench.report import (
-    FAIL,
-    INCONCLUSIVE,
-    PASS,
-)
+from bench.measurements import Drop, Interval
+from bench.report import FAIL, INCONCLUSIVE, PASS
 
 CONFIDENCE = 0.95
 """Two-sided: a true value above the upper end happens in one of forty samples."""

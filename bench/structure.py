@@ -6,10 +6,7 @@ import math
 from collections.abc import Sequence
 
 from bench.diagnosis import diagnose
-from bench.measurements import (
-    Golden,
-    WorstText,
-)
+from bench.measurements import Golden, WorstText
 from common.errors import UserError
 from export.embedder import Embedder
 from export.fault import Fault

@@ -13,9 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from bench.cost import MIN_RUNS, MS_DIGITS, Plan
-from bench.measurements import (
-    LatencyRatio,
-)
+from bench.measurements import LatencyRatio
 from bench.probe import settled
 from bench.statistics import paired_ratio
 from bench.worker import Worker

@@ -13,10 +13,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-from bench.measurements import (
-    BYTES_PER_MB,
-    MemoryPoint,
-)
+from bench.measurements import BYTES_PER_MB, MemoryPoint
 from bench.proc import Status
 from common.errors import UserError
 

@@ -12,9 +12,7 @@ import sys
 from pathlib import Path
 
 from bench.cost import MIN_RUNS, Plan, weight_cache
-from bench.measurements import (
-    LatencyRatio,
-)
+from bench.measurements import LatencyRatio
 from bench.timing import Contender, measure_ratios
 from benchmarks.full_size import markdown
 from export.artifact import open_artifact

@@ -15,9 +15,7 @@ from functools import partial
 from pathlib import Path
 
 from bench.cost import Plan, measure_cost, weight_cache
-from bench.measurements import (
-    Memory,
-)
+from bench.measurements import Memory
 from bench.proc import Status
 from benchmarks.full_size import markdown
 from export.artifact import open_artifact

@@ -18,9 +18,7 @@ from pocketvec import STARTER_MODEL
 
 if TYPE_CHECKING:
     from bench.measure import BenchConfig
-    from bench.report import (
-        Report,
-    )
+    from bench.report import Report
     from export.contract import ContractCheck
     from export.source import Source
     from export.vocabulary import TrimRequest

@@ -19,9 +19,7 @@ from typing import Any
 from bench.gate import apply_gates
 from bench.limits import Gates
 from bench.measure import BenchConfig, carried_reference, measure_all
-from bench.report import (
-    Report,
-)
+from bench.report import Report
 from bench.report_file import parse_report
 from bench.report_folder import write_report_folder
 from common.errors import UserError, missing_extra

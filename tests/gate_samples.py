@@ -2,24 +2,8 @@
 
 import dataclasses
 
-from bench.measurements import (
-    CacheState,
-    Drop,
-    Golden,
-    Latency,
-    LatencyRatio,
-    Memory,
-    MemoryPoint,
-    WorstText,
-)
-from bench.report import (
-    REPORT_SCHEMA,
-    Comparison,
-    Context,
-    Profile,
-    Report,
-    Target,
-)
+from bench.measurements import CacheState, Drop, Golden, Latency, LatencyRatio, Memory, MemoryPoint, WorstText
+from bench.report import REPORT_SCHEMA, Comparison, Context, Profile, Report, Target
 
 QUERIES = 16
 

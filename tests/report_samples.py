@@ -9,10 +9,7 @@ from typing import Any
 
 from gate_samples import QUERIES, drop, golden, latency, memory, ratio
 
-from bench.measurements import (
-    CacheState,
-    WorstText,
-)
+from bench.measurements import CacheState, WorstText
 from bench.report import (
     FAIL,
     INCONCLUSIVE,

@@ -9,9 +9,7 @@ from typing import Any
 import pytest
 from report_samples import both_runtimes, cached, profile, report
 
-from bench.report import (
-    Check,
-)
+from bench.report import Check
 from pocketvec.cli import main
 
 Raw = dict[str, Any]

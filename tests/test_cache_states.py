@@ -9,9 +9,7 @@ import pytest
 
 from bench.cost import Plan, measure_cache_states, measure_cost, weight_cache
 from bench.measure import BenchConfig, measure_all
-from bench.measurements import (
-    CacheState,
-)
+from bench.measurements import CacheState
 from common.errors import UserError
 from common.files import sha256_file
 from common.progress import silent

@@ -10,9 +10,7 @@ from gate_samples import golden, latency, memory
 from bench.compare import compare_runtimes, counterparts, mean_overlap
 from bench.measure import BenchConfig, measure_all
 from bench.quality import Quality, score
-from bench.report import (
-    Profile,
-)
+from bench.report import Profile
 from common.progress import silent
 from common.retrieval import Document, RetrievalSet, read_retrieval_set
 from export.artifact import open_artifact

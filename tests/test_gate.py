@@ -9,10 +9,7 @@ from gate_samples import PROFILE, drop, golden, latency, memory, ratio, report_w
 
 from bench.gate import apply_gates
 from bench.limits import GATES_SCHEMA, Budget, CosineLimits, Gates, RamLimits, read_gates
-from bench.report import (
-    Report,
-    Target,
-)
+from bench.report import Report, Target
 from bench.report_file import read_report, write_report
 from common.errors import UserError
 from export.fault import Fault

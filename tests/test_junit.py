@@ -10,9 +10,7 @@ from report_samples import HOSTILE, both_runtimes, profile, report
 
 from bench.gate import apply_gates
 from bench.limits import read_gates
-from bench.report import (
-    Check,
-)
+from bench.report import Check
 from bench.report_file import read_report, write_report
 from bench.views.junit import render_junit
 from pocketvec import DEFAULT_GATES

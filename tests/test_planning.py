@@ -9,10 +9,7 @@ import pytest
 
 from bench.cost import Plan as ProbePlan
 from bench.cost import measure_cost
-from bench.measurements import (
-    BYTES_PER_MB,
-    Memory,
-)
+from bench.measurements import BYTES_PER_MB, Memory
 from common.errors import UserError
 from export.artifact import open_artifact
 from export.source import open_source

@@ -12,11 +12,7 @@ from report_samples import profile, report
 from bench.conditions import Limit, Needs
 from bench.drops import ASYMMETRIC, FULL_DIM, SAME_DIM
 from bench.recommend import Recommendation, Wish, recommend
-from bench.report import (
-    Check,
-    Profile,
-    Report,
-)
+from bench.report import Check, Profile, Report
 from bench.report_file import write_report
 from export.fault import Fault
 from pocketvec.cli import main

@@ -12,14 +12,9 @@ from report_samples import HOSTILE, markdown_tables, profile, report
 from test_junit import parsed
 
 from bench.limits import Budget, Gates, RegressionLimits, read_regression_gates
-from bench.measurements import (
-    LatencyRatio,
-)
+from bench.measurements import LatencyRatio
 from bench.regression import ProfileChange, Regression, compare_reports
-from bench.report import (
-    Profile,
-    Report,
-)
+from bench.report import Profile, Report
 from bench.report_file import write_report
 from bench.views.regression_views import render_changes_markdown, render_changes_text
 from export.fault import Fault

@@ -22,14 +22,9 @@ from report_samples import (
     report,
 )
 
-from bench.measurements import (
-    WorstText,
-)
+from bench.measurements import WorstText
 from bench.pareto import pareto_front
-from bench.report import (
-    Reference,
-    Report,
-)
+from bench.report import Reference, Report
 from bench.views.markdown import render_markdown
 from bench.views.render import render_html, write_views
 from bench.views.terminal import render_text

@@ -9,14 +9,8 @@ import pytest
 from gate_samples import drop, golden, latency, memory, ratio
 from report_samples import Page, broken, cached, failing, profile, report
 
-from bench.measurements import (
-    Memory,
-    MemoryPoint,
-    WorstText,
-)
-from bench.report import (
-    Check,
-)
+from bench.measurements import Memory, MemoryPoint, WorstText
+from bench.report import Check
 from bench.views.memory_bars import memory_chart, parts_above_baseline
 from bench.views.plots import latency_cost, ndcg_interval, pareto_svg, size_cost
 from bench.views.render import render_html

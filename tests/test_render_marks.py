@@ -5,10 +5,7 @@ from __future__ import annotations
 import pytest
 from report_samples import Page, broken, failing, profile, report, table_cells, undecided
 
-from bench.report import (
-    PASS,
-    Check,
-)
+from bench.report import PASS, Check
 from bench.views.markdown import render_markdown
 from bench.views.outcomes import findings
 from bench.views.render import render_html

@@ -6,12 +6,8 @@ import numpy as np
 import pytest
 
 from bench.drops import score_drops
-from bench.measurements import (
-    Drop,
-)
-from bench.report import (
-    Reference,
-)
+from bench.measurements import Drop
+from bench.report import Reference
 from bench.statistics import decide, mean_interval, paired_drop, paired_ratio, quantile, queries_to_decide
 
 

@@ -10,9 +10,7 @@ from pathlib import Path
 import pytest
 
 from bench.cost import Plan, measure_cost
-from bench.measurements import (
-    Memory,
-)
+from bench.measurements import Memory
 from bench.proc import Status, read_status
 from bench.worker import Worker
 from common.errors import UserError

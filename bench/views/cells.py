@@ -6,17 +6,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from bench.measurements import (
-    Interval,
-)
-from bench.report import (
-    FAIL,
-    INCONCLUSIVE,
-    Check,
-    Comparison,
-    Profile,
-    Report,
-)
+from bench.measurements import Interval
+from bench.report import FAIL, INCONCLUSIVE, Check, Comparison, Profile, Report
 from bench.views.columns import COMPARED, VERDICT, Column
 from bench.views.outcomes import standing
 

@@ -6,14 +6,8 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from bench.measurements import (
-    CACHE_STATES,
-    WARM_CACHE,
-)
-from bench.report import (
-    Profile,
-    Report,
-)
+from bench.measurements import CACHE_STATES, WARM_CACHE
+from bench.report import Profile, Report
 
 TEXT_METRICS = ("verdict", "runtime", "precision", "golden.ids_equal", "onnx")
 CACHE_TITLE = "Weight cache: without, first use, warm"

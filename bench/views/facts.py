@@ -5,9 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from bench.compare import LITERT
-from bench.report import (
-    Report,
-)
+from bench.report import Report
 from bench.views.cells import DASH
 
 NO_REFERENCE = "No reference was scored on this data, so the NDCG lost is not known."

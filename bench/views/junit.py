@@ -13,13 +13,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from xml.etree.ElementTree import Element, SubElement, indent, tostring
 
-from bench.report import (
-    FAIL,
-    INCONCLUSIVE,
-    PASS,
-    Check,
-    Report,
-)
+from bench.report import FAIL, INCONCLUSIVE, PASS, Check, Report
 from common.files import write_text
 
 JUNIT_NAME = "junit.xml"

@@ -4,16 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 
-from bench.measurements import (
-    Drop,
-)
+from bench.measurements import Drop
 from bench.pareto import pareto_front
-from bench.report import (
-    FAIL,
-    INCONCLUSIVE,
-    PASS,
-    Report,
-)
+from bench.report import FAIL, INCONCLUSIVE, PASS, Report
 from bench.views.cells import Cell, comparison_cells, plus_minus, profile_cells
 from bench.views.columns import (
     CACHE_NOTE,

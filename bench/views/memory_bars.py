@@ -4,15 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from bench.measurements import (
-    BUILD_CACHE,
-    Memory,
-)
-from bench.report import (
-    Check,
-    Profile,
-    Report,
-)
+from bench.measurements import BUILD_CACHE, Memory
+from bench.report import Check, Profile, Report
 from bench.views.cells import mark_of
 from bench.views.tracks import Scale, Segment, scale_of, stack
 

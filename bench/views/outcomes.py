@@ -6,15 +6,7 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from bench.report import (
-    FAIL,
-    INCONCLUSIVE,
-    PASS,
-    UNGATED,
-    Check,
-    Profile,
-    Report,
-)
+from bench.report import FAIL, INCONCLUSIVE, PASS, UNGATED, Check, Profile, Report
 
 WARNING = "warning"
 FRONT_MARK = "◆"

@@ -7,16 +7,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from bench.compare import counterparts
-from bench.measurements import (
-    Drop,
-    Interval,
-)
+from bench.measurements import Drop, Interval
 from bench.pareto import pareto_front
-from bench.report import (
-    FAIL,
-    INCONCLUSIVE,
-    Profile,
-)
+from bench.report import FAIL, INCONCLUSIVE, Profile
 from bench.views.cells import interval_text
 from bench.views.outcomes import standing
 from bench.views.plot_style import MUTED, PAPER, draw_legend, drawing, plain_axes, scale_x, series_of, svg_of

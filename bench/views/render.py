@@ -12,10 +12,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
 from bench.pareto import pareto_front
-from bench.report import (
-    UNGATED,
-    Report,
-)
+from bench.report import UNGATED, Report
 from bench.views.cells import comparison_cells, profile_cells
 from bench.views.columns import (
     CACHE_NOTE,

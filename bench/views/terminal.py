@@ -6,15 +6,8 @@ import textwrap
 from collections.abc import Iterator
 from itertools import pairwise
 
-from bench.measurements import (
-    Drop,
-)
-from bench.report import (
-    FAIL,
-    INCONCLUSIVE,
-    Profile,
-    Report,
-)
+from bench.measurements import Drop
+from bench.report import FAIL, INCONCLUSIVE, Profile, Report
 from bench.views.cells import Cell, comparison_cells, metric_value, plus_minus, profile_cells
 from bench.views.columns import COMPARED, VERDICT, Column, cache_columns, cached_profiles, text_lengths
 from bench.views.outcomes import headline

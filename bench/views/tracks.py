@@ -5,9 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from bench.measurements import (
-    Interval,
-)
+from bench.measurements import Interval
 
 TICKS = 4
 

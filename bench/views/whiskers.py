@@ -5,15 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from bench.measurements import (
-    Drop,
-    Interval,
-)
-from bench.report import (
-    Check,
-    Profile,
-    Report,
-)
+from bench.measurements import Drop, Interval
+from bench.report import Check, Profile, Report
 from bench.views.cells import DASH, interval_text, mark_of
 from bench.views.columns import ratio_lengths, text_lengths
 from bench.views.tracks import Scale, Tick, Whisker, scale_of, whisker
