@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 WARM_UP_WINDOW = 5
 WARM_UP_DRIFT = 0.05
 FIRST_TEXT = "The quick brown fox jumps over the lazy dog."
-FORBIDDEN_MODULES = ("torch", "transformers", "sentence_transformers")
+FORBIDDEN_MODULES = ("torch", "transformers", "sentence_transformers", "onnx", "scipy")
 
 Answer = dict[str, Any]
 

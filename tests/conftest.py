@@ -3,6 +3,7 @@
 import json
 import os
 import shutil
+import signal
 import tempfile
 
 os.environ["HF_HUB_OFFLINE"] = "1"
@@ -14,6 +15,10 @@ from pathlib import Path
 
 import pytest
 
+signal.signal(
+    signal.SIGINT, signal.default_int_handler
+)  # a shell's background job starts with Ctrl-C ignored
+
 from export.artifact import Artifact, open_artifact
 from export.source import Source, open_source
 from export.task_bundle import write_task
@@ -24,6 +29,8 @@ from pocketvec import BUNDLED_DATA, STARTER_MODEL
 from quantize.quantize import quantize_artifact
 
 DIMS = (768, 128)
+
+signal.signal(signal.SIGINT, signal.default_int_handler)  # which a shell's background job starts without
 
 
 def pytest_sessionfinish() -> None:
