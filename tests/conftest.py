@@ -15,10 +15,6 @@ from pathlib import Path
 
 import pytest
 
-signal.signal(
-    signal.SIGINT, signal.default_int_handler
-)  # a shell's background job starts with Ctrl-C ignored
-
 from export.artifact import Artifact, open_artifact
 from export.source import Source, open_source
 from export.task_bundle import write_task
