@@ -10,7 +10,7 @@ from bench.measurements import Golden, WorstText
 from common.errors import UserError
 from export.embedder import Embedder
 from export.fault import Fault
-from export.golden import GoldenResult, golden_results
+from export.golden import GoldenResult, GoldenText, golden_result, read_golden
 from export.lint.examine import lint
 
 WORST_TEXTS = 5
@@ -25,13 +25,22 @@ def examine_structure(embedder: Embedder) -> tuple[Golden, list[Fault]]:
 
     Raises UserError naming the fault when no vector of the right width comes out.
     """
-    results = golden_results(embedder)
+    results = [_result(embedder, text) for text in read_golden(embedder.artifact.path)]
     found = [*lint(embedder.artifact), *diagnose(embedder, results)]
     faults = list({fault.name: fault for fault in reversed(found)}.values())[::-1]
     for fault in faults:
         if fault.name in FATAL:
             raise UserError(f"{embedder.artifact.path}: {fault.name}: {fault.evidence}")
     return summarise_golden(results), faults
+
+
+def _result(embedder: Embedder, text: GoldenText) -> GoldenResult:
+    """A text that cannot be embedded is wrong in everything, so that lint and diagnosis can still say why."""
+    try:
+        return golden_result(embedder, text)
+    except UserError:
+        tokens = len(text.ids)
+        return GoldenResult(text.prompt, text.text, tokens, ids_equal=False, cosine=-1, norm=0, finite=False)
 
 
 def summarise_golden(results: Sequence[GoldenResult]) -> Golden:

@@ -158,10 +158,11 @@ def read_golden(folder: Path, longest: int | None = None) -> list[GoldenText]:
 
 def golden_results(embedder: Embedder, longest: int | None = None) -> list[GoldenResult]:
     """Embed an artifact's golden texts of up to `longest` tokens, one at a time; compare ids and vectors."""
-    return [_result(embedder, text) for text in read_golden(embedder.artifact.path, longest)]
+    return [golden_result(embedder, text) for text in read_golden(embedder.artifact.path, longest)]
 
 
-def _result(embedder: Embedder, golden: GoldenText) -> GoldenResult:
+def golden_result(embedder: Embedder, golden: GoldenText) -> GoldenResult:
+    """One golden text embedded. Raises UserError where the artifact gives no vector for it."""
     tokenizer = embedder.tokenizer
     ids = tokenizer.ids(golden.text, golden.prompt)
     vectors = embedder.run(tokenizer.batch([ids], tokenizer.prompt_tokens(golden.prompt)))

@@ -218,11 +218,12 @@ def test_an_embedder_without_its_guard_is_named(artifacts: Path, monkeypatch: An
     assert "id -1 gives a vector" in fault.evidence
 
 
-def test_a_graph_that_opens_but_cannot_run_is_named(artifacts: Path, tmp_path: Path) -> None:
-    def two_axes_wrong(graph: m.Graph) -> None:
-        node = graph.maker("head.0.product")
-        graph.change_input(node, 0, "Concat", "pooled", axis=1)
+def two_axes_wrong(graph: m.Graph) -> None:
+    node = graph.maker("head.0.product")
+    graph.change_input(node, 0, "Concat", "pooled", axis=1)
 
+
+def test_a_graph_that_opens_but_cannot_run_is_named(artifacts: Path, tmp_path: Path) -> None:
     folder = m.mutated(artifacts / FP32, tmp_path / "wrong", m.graph_edit(two_axes_wrong))
     assert names(opened(folder)) == ["does-not-run"]
 

@@ -169,14 +169,15 @@ def test_the_model_of_another_dimension_lacks_the_slice(artifacts: Path, tmp_pat
     assert set(found) == {"slice-missing", "weight-shape-wrong"}
 
 
-def test_a_lookup_that_gives_zeros_for_unknown_ids_is_named(artifacts: Path, tmp_path: Path) -> None:
-    def edit(model: OnnxModel) -> None:
-        lookup = node(model, "GatherBlockQuantized")
-        codes, scales = "embed_tokens.weight.q4_0", "embed_tokens.weight.q4_0_scales"
-        lookup.input[:] = [codes, "input_ids", scales]
-        model.weights[scales] = model.weights[scales].astype(np.float32)
+def zeros_beyond_table(model: OnnxModel) -> None:
+    lookup = node(model, "GatherBlockQuantized")
+    codes, scales = "embed_tokens.weight.q4_0", "embed_tokens.weight.q4_0_scales"
+    lookup.input[:] = [codes, "input_ids", scales]
+    model.weights[scales] = model.weights[scales].astype(np.float32)
 
-    found = damaged(artifacts / "onnx-q4_0-128d", tmp_path / "a", in_onnx(edit))
+
+def test_a_lookup_that_gives_zeros_for_unknown_ids_is_named(artifacts: Path, tmp_path: Path) -> None:
+    found = damaged(artifacts / "onnx-q4_0-128d", tmp_path / "a", in_onnx(zeros_beyond_table))
     assert "zeros beyond the table" in found["out-of-range-guard"]
 
 

@@ -1,20 +1,22 @@
 """Damaged weights of real artifacts, in every precision, are named with what was done to them."""
 
-import dataclasses
+import json
+import shutil
 from pathlib import Path
 
 import numpy as np
 import pytest
 from artifact_editing import Edit, damaged, in_onnx
+from safetensors.numpy import save_file
 
 from export.artifact import open_artifact
-from export.head import DenseLayer
 from export.lint.examine import lint
 from export.lint.sketch import Sketcher, measured, sketch_of
 from export.lint.sketch_file import SKETCH_NAME
 from export.onnx_file import OnnxModel
-from export.source import Source
+from export.source import Source, open_source
 from export.to_onnx import export_onnx
+from pocketvec import STARTER_MODEL
 
 TABLE = "embed_tokens.weight"
 DOWN, O_PROJ = "layers.{}.mlp.down_proj.weight_t", "layers.{}.self_attn.o_proj.weight_t"
@@ -22,6 +24,7 @@ NORM, QUERY_NORM = "layers.3.input_layernorm.weight", "layers.2.self_attn.q_norm
 HEAD = "head.0.weight_t"
 PRECISIONS = ("fp32", "q8_0", "int8", "q4_0")
 RNG = np.random.default_rng(5)
+SQUARE_LAYERS = np.random.default_rng(6).normal(0, 0.06, (2, 256, 256)).astype(np.float32)
 
 
 def parts(model: OnnxModel, name: str) -> list[str]:
@@ -180,16 +183,27 @@ def test_damage_that_one_precision_knows_is_named(
     assert evidence in found[name]
 
 
-def test_dense_layers_in_the_wrong_order_are_named(starter: Source, tmp_path: Path) -> None:
-    layers = [DenseLayer(RNG.normal(0, 0.06, (256, 256)).astype(np.float32)) for _ in range(2)]
-    square = dataclasses.replace(starter, layers=layers)
-    (folder,) = export_onnx(square, [64], tmp_path / "out")
+def square_starter(folder: Path) -> Source:
+    """The starter with two Dense layers of equal width, which could stand in either order."""
+    shutil.copytree(STARTER_MODEL, folder)
+    for name, layer in zip(("2_Dense", "3_Dense"), SQUARE_LAYERS, strict=True):
+        spec = json.loads((folder / name / "config.json").read_text())
+        sizes = {"in_features": len(layer), "out_features": len(layer)}
+        (folder / name / "config.json").write_text(json.dumps(spec | sizes))
+        save_file({"linear.weight": layer}, folder / name / "model.safetensors")
+    return open_source(str(folder))
+
+
+def dense_swapped(model: OnnxModel) -> None:
+    """The product of the square starter's layers the other way round."""
+    first, second = SQUARE_LAYERS
+    model.weights[HEAD] = (first @ second)[: model.weights[HEAD].shape[1]].T
+
+
+def test_dense_layers_in_the_wrong_order_are_named(tmp_path: Path) -> None:
+    (folder,) = export_onnx(square_starter(tmp_path / "square"), [64], tmp_path / "out")
     assert lint(open_artifact(folder)) == []
-
-    def edit(model: OnnxModel) -> None:
-        model.weights[HEAD] = (layers[0].weight @ layers[1].weight)[:64].T
-
-    assert list(damaged(folder, tmp_path / "a", in_onnx(edit))) == ["dense-order-swapped"]
+    assert list(damaged(folder, tmp_path / "a", in_onnx(dense_swapped))) == ["dense-order-swapped"]
 
 
 # ---- the sketches themselves

@@ -51,7 +51,7 @@ def _lint_encoder(graph: FoundGraph, found: FoundEncoder, record: EncoderRecord)
         rule = f"the manifest says {len(record.layers)}"
         yield Fault("layer-missing", f"{graph.name}: attention in {len(found.windows)} layers, {rule}")
     scale, wanted = found.embedding_scale, record.embedding_scale
-    if scale is None:
+    if scale is None or (scale == 1 and wanted != 1):
         evidence = f"{graph.name}: rows of the table are not multiplied by {wanted:g}"
         yield Fault("embedding-scale-missing", evidence)
     elif not math.isclose(scale, wanted, rel_tol=SCALE_TOLERANCE):
