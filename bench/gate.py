@@ -20,6 +20,8 @@ from bench.report import DEVICE, FAIL, INCONCLUSIVE, PASS, Check, Profile, Repor
 from bench.statistics import CONFIDENCE, decide, paired_ratio, queries_to_decide
 from common.errors import UserError
 
+NO_RATIO = "bench the fp32 profile of this runtime beside it"
+
 
 def apply_gates(report: Report, gates: Gates, identity: dict[str, str] | None = None) -> Report:
     """The same report with checks and verdicts. It passes when every profile does.
@@ -49,7 +51,8 @@ def profile_checks(profile: Profile, report: Report, gates: Gates) -> Iterator[C
     if gates.file_mb:
         yield from _size(profile, gates)
     if gates.ram_mb:
-        ram, peak = profile.ram_mb, profile.ram_mb.peak_above_baseline
+        ram = profile.ram_mb
+        peak = ram.peak_above_baseline if ram.run_high_water else None
         yield above("ram_mb.peak_above_baseline", peak, gates.ram_mb.peak_above_baseline, "MB")
         yield above("ram_mb.anonymous", ram.anonymous, gates.ram_mb.anonymous, "MB")
     on_device = report.context.target.kind == DEVICE
@@ -93,6 +96,8 @@ def _drop(name: str, drop: Drop | None, profile: Profile, gates: Gates) -> Itera
             yield uncovered(name, name, what)
     elif drop is None:
         yield not_measured(name, budget.limit(1.0), what)
+    elif drop.reference <= 0:
+        yield not_measured(name, budget.limit(1.0), f"{what}: the reference itself scores 0")
     else:
         limit = budget.limit(drop.reference)
         share = "" if budget.relative is None else f", {budget.relative:.2g} of {drop.reference:.4f}"
@@ -122,16 +127,19 @@ def _latency_ratio(profile: Profile, gates: Gates, on_device: bool) -> Iterator[
     entries = for_profile(gates.latency_ratio, profile)
     if not gates.latency_ratio or profile.precision == "fp32" or (on_device and not profile.latency_ratio):
         return
-    if entries is None:
+    if not entries:
         yield uncovered("latency_ratio", "latency_ratio", profile.precision)
         return
-    for length in sorted({*entries, *profile.latency_ratio} - {"default"}, key=int):
+    lengths = sorted({*entries, *profile.latency_ratio} - {"default"}, key=int)
+    if not lengths:
+        yield not_measured("latency_ratio", entries["default"], NO_RATIO)
+    for length in lengths:
         metric, limit = f"latency_ratio.{length}", entries.get(length, entries.get("default"))
         if limit is None:
             continue
         found = profile.latency_ratio.get(length)
         if found is None:
-            yield not_measured(metric, limit, "bench the fp32 profile of this runtime beside it")
+            yield not_measured(metric, limit, NO_RATIO)
             continue
         ratio, interval = found.ratio, found.interval
         if gates.confidence != CONFIDENCE:

@@ -110,6 +110,37 @@ def test_a_latency_ratio_is_judged_by_its_interval(changes: dict[str, object], r
     assert all(one.startswith(begin) for one, begin in zip(found, reasons, strict=True))
 
 
+@pytest.mark.parametrize("kind", ["host", "emulated"])
+@pytest.mark.parametrize("table", [{"q4_0": {"default": 1.5}}, {"default": {"default": 1.5}}])
+def test_a_limit_of_whatever_length_fails_where_no_length_was_measured(
+    kind: str, table: dict[str, dict[str, float]]
+) -> None:
+    gates = Gates(GATES_SCHEMA, latency_ratio=table)
+    (reason,) = apply_gates(on(kind, latency_ratio={}), gates).profiles[0].reasons
+    assert reason.startswith("latency_ratio not measured, but its limit is 1.5 (bench the fp32 profile")
+
+
+def test_a_table_of_latency_ratios_without_a_limit_covers_nothing() -> None:
+    found = apply_gates(report_with(), Gates(GATES_SCHEMA, latency_ratio={"q4_0": {}})).profiles[0].reasons
+    assert found == ["latency_ratio: latency_ratio has limits, but none for q4_0 and no default"]
+
+
+def test_a_reference_that_finds_nothing_lets_no_profile_pass() -> None:
+    nothing = drop(0.0, 0.0, reference=0.0)
+    for budget in (Budget(relative=0.02), Budget(absolute=0.02)):
+        gates = Gates(GATES_SCHEMA, ndcg_drop_same_dim={"default": {"default": budget}})
+        (reason,) = apply_gates(report_with(ndcg_drop_same_dim=nothing), gates).profiles[0].reasons
+        assert reason.startswith("ndcg_drop_same_dim not measured")
+        assert "the reference itself scores 0" in reason
+
+
+def test_memory_while_running_that_was_not_measured_fails() -> None:
+    idle = dataclasses.replace(memory(30.0, 80.0, 90.0, 40.0), run_high_water={})
+    gates = Gates(GATES_SCHEMA, ram_mb=RamLimits(200, 200))
+    (reason,) = apply_gates(report_with(ram_mb=idle), gates).profiles[0].reasons
+    assert reason.startswith("ram_mb.peak_above_baseline not measured, but its limit is 200")
+
+
 @pytest.mark.parametrize(
     ("value", "outcome"),
     [(0.0189, "pass"), (0.0192, "inconclusive"), (0.0208, "inconclusive"), (0.0211, "fail")],
