@@ -236,7 +236,7 @@ def test_the_command_prints_lines_or_json_and_its_exit_code_says_whether_somethi
     tmp_path: Path, capsys: pytest.CaptureFixture[str], ram: str, code: int
 ) -> None:
     path = tmp_path / "report.json"
-    write_report(path, report(with_drop(profile("evil\x1b[31m"), 0.0)))
+    write_report(path, report(with_drop(profile("evil\x1b[31m"), 0.0), reference=None))
     arguments = ["recommend", str(path), "--ram", ram, "--max-drop", "1%"]
     assert main(arguments) == code
     out = capsys.readouterr().out
