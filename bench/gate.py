@@ -82,7 +82,8 @@ def _golden(profile: Profile, gates: Gates) -> Iterator[Check]:
     if limits is None:
         yield uncovered("golden.cosine_min", "golden_cosine", profile.precision)
         return
-    worst = f"; worst text {golden.worst[0].text!r}" if golden.worst else ""
+    farthest = min(golden.worst, key=lambda one: one.cosine, default=None)
+    worst = f"; worst text {farthest.text!r}" if farthest else ""
     yield below("golden.cosine_mean", golden.cosine_mean, limits.mean, profile.precision)
     yield below("golden.cosine_min", golden.cosine_min, limits.min, profile.precision, worst)
 

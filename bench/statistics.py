@@ -32,7 +32,9 @@ def paired_drop(reference: Sequence[float], profile: Sequence[float], confidence
     unbounded for fewer than LEAST_QUERIES. Differences that are all alike have no spread: the interval is
     their value.
     """
-    lost = np.round(np.subtract(reference, profile), DIGITS)  # what is left beyond them is no spread
+    lost = np.round(
+        np.asarray(reference) - np.asarray(profile), DIGITS
+    )  # what is left beyond them is no spread
     mean, count = float(lost.mean()), len(lost)
     error = float(lost.std(ddof=1)) / math.sqrt(count) if count > 1 else 0.0
     interval = [round_or_none(end) for end in mean_interval(lost, confidence)]

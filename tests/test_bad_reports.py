@@ -172,6 +172,15 @@ def test_a_file_that_is_no_report_is_refused(
         ("[latency_p90_ms]\nlong = 5", "latency_p90_ms.long: 'long' is neither a dimension nor a length"),
         ("[latency_ratio.q4_0]\nlong = 5", "latency_ratio.q4_0.long: 'long' is neither"),
         ("[ram_mb]\npeak_above_baseline = 1\nanonymous = true", "anonymous: expected int or float"),
+        (
+            "[regression]\nndcg = { relative = 1 }",
+            "regression.ndcg.relative is 1: all of a",
+        ),
+        (
+            "[ndcg_drop_same_dim.q4_0]\n256 = { relative = 2 }",
+            "256.relative is 2: all of a",
+        ),
+        ("[ndcg_drop_full_dim.q4_0]\n256 = { absolute = 1.5 }", "256.absolute is 1.5: all of a score"),
         ("", "sets no limit"),
         ("[golden_cosine", "not valid TOML"),
     ],

@@ -9,6 +9,7 @@ from gate_samples import PROFILE, drop, golden, latency, memory, ratio, report_w
 
 from bench.gate import apply_gates
 from bench.limits import GATES_SCHEMA, Budget, CosineLimits, Gates, RamLimits, read_gates
+from bench.measurements import WorstText
 from bench.report import Report, Target
 from bench.report_file import read_report, write_report
 from common.errors import UserError
@@ -132,6 +133,14 @@ def test_a_reference_that_finds_nothing_lets_no_profile_pass() -> None:
         (reason,) = apply_gates(report_with(ndcg_drop_same_dim=nothing), gates).profiles[0].reasons
         assert reason.startswith("ndcg_drop_same_dim not measured")
         assert "the reference itself scores 0" in reason
+
+
+def test_the_worst_cosine_is_told_with_its_own_text() -> None:
+    """Texts whose ids differ come first among the worst, whatever their cosine."""
+    worst = [WorstText("other ids", 0.99, 1.0, False), WorstText("far off", 0.5, 1.0, True)]
+    gates = Gates(GATES_SCHEMA, golden_cosine={"default": CosineLimits(0.9, 0.85)})
+    found = apply_gates(report_with(golden=golden(cosine_min=0.5, worst=worst)), gates).profiles[0].reasons
+    assert found == ["golden.cosine_min 0.500000 is below 0.85 (q4_0); worst text 'far off'"]
 
 
 def test_memory_while_running_that_was_not_measured_fails() -> None:

@@ -247,3 +247,10 @@ def test_the_command_prints_lines_or_json_and_its_exit_code_says_whether_somethi
     found = json.loads(capsys.readouterr().out)
     assert (found["chosen"] is None) == bool(code)
     assert found["candidates"][0]["findings"][0]["outcome"] == "fits"
+
+
+def test_a_drop_from_a_reference_that_finds_nothing_fits_no_condition() -> None:
+    for limit in (Limit(0.01), Limit(0.01, is_share=True)):
+        found = asked(with_drop(profile("lost"), 0.0, 0.0, reference=0.0), max_drop=limit)
+        assert found.chosen is None
+        assert "NDCG@10 drop (full_dim) was not measured" in found.candidates[0].text
