@@ -121,6 +121,15 @@ def test_a_limit_of_whatever_length_fails_where_no_length_was_measured(
     assert reason.startswith("latency_ratio not measured, but its limit is 1.5 (bench the fp32 profile")
 
 
+def test_a_device_is_let_off_the_ratios_only_where_it_has_limits_in_milliseconds() -> None:
+    ratios = {"q4_0": {"default": 1.5, "256": 1.2}}
+    absolute = Gates(GATES_SCHEMA, latency_ratio=ratios, latency_p90_ms={"16": 50})
+    phone = on("device", latency_ratio={})
+    assert apply_gates(phone, absolute).verdict == "pass"
+    (reason,) = apply_gates(phone, Gates(GATES_SCHEMA, latency_ratio=ratios)).profiles[0].reasons
+    assert reason.startswith("latency_ratio.256 not measured")
+
+
 def test_a_table_of_latency_ratios_without_a_limit_covers_nothing() -> None:
     found = apply_gates(report_with(), Gates(GATES_SCHEMA, latency_ratio={"q4_0": {}})).profiles[0].reasons
     assert found == ["latency_ratio: latency_ratio has limits, but none for q4_0 and no default"]
