@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import statistics
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
@@ -48,7 +49,7 @@ def mean_overlap(left: Sequence[Sequence[str]], right: Sequence[Sequence[str]]) 
 
 def _compare(onnx: Profile, litert: Profile, onnx_found: Quality, litert_found: Quality) -> Comparison:
     length = max({*onnx.latency_ms} & {*litert.latency_ms}, key=int, default=None)
-    distance, error = _ndcg_distance(onnx_found, litert_found)
+    distance, error = ndcg_distance(onnx_found.by_query, litert_found.by_query)
     return Comparison(
         onnx=onnx.name,
         litert=litert.name,
@@ -65,16 +66,19 @@ def _compare(onnx: Profile, litert: Profile, onnx_found: Quality, litert_found: 
     )
 
 
-def _ndcg_distance(left: Quality, right: Quality) -> tuple[float, float | None]:
-    """How far two scores are apart, as a share of the higher one, and the standard error of that."""
-    higher = max(left.ndcg_at_10, right.ndcg_at_10)
+def ndcg_distance(left: Sequence[float], right: Sequence[float]) -> tuple[float, float | None]:
+    """How far two scores by query lie apart, as a share of the higher mean, with the standard error of that.
+
+    The error is None for a single query, and where both found nothing.
+    """
+    higher = max(statistics.fmean(left), statistics.fmean(right))
     if higher <= 0:
         return 0.0, None
-    differences = np.subtract(left.by_query, right.by_query)
+    differences = np.subtract(left, right)
     error = None
     if len(differences) > 1:
         error = round(float(differences.std(ddof=1)) / len(differences) ** 0.5 / higher, DIGITS)
-    return round(abs(left.ndcg_at_10 - right.ndcg_at_10) / higher, DIGITS), error
+    return round(abs(float(differences.mean())) / higher, DIGITS), error
 
 
 def _ratio(value: float, of: float) -> float | None:

@@ -155,7 +155,7 @@ def _drop(name: str, limit: Limit) -> Condition:
 
     def read(profile: Profile) -> Estimate | None:
         drop: Drop | None = getattr(profile, name)
-        if drop is None:
+        if drop is None or drop.reference <= 0:
             return None
         allowed = limit.value * drop.reference if limit.is_share else limit.value
         more = queries_to_decide(drop, allowed)

@@ -20,6 +20,8 @@ from bench.report import DEVICE, FAIL, INCONCLUSIVE, PASS, Check, Profile, Repor
 from bench.statistics import CONFIDENCE, decide, paired_ratio, queries_to_decide
 from common.errors import UserError
 
+NO_RATIO = "bench the fp32 profile of this runtime beside it"
+
 
 def apply_gates(report: Report, gates: Gates, identity: dict[str, str] | None = None) -> Report:
     """The same report with checks and verdicts. It passes when every profile does.
@@ -49,7 +51,8 @@ def profile_checks(profile: Profile, report: Report, gates: Gates) -> Iterator[C
     if gates.file_mb:
         yield from _size(profile, gates)
     if gates.ram_mb:
-        ram, peak = profile.ram_mb, profile.ram_mb.peak_above_baseline
+        ram = profile.ram_mb
+        peak = ram.peak_above_baseline if ram.run_high_water else None
         yield above("ram_mb.peak_above_baseline", peak, gates.ram_mb.peak_above_baseline, "MB")
         yield above("ram_mb.anonymous", ram.anonymous, gates.ram_mb.anonymous, "MB")
     on_device = report.context.target.kind == DEVICE
@@ -79,7 +82,8 @@ def _golden(profile: Profile, gates: Gates) -> Iterator[Check]:
     if limits is None:
         yield uncovered("golden.cosine_min", "golden_cosine", profile.precision)
         return
-    worst = f"; worst text {golden.worst[0].text!r}" if golden.worst else ""
+    farthest = min(golden.worst, key=lambda one: one.cosine, default=None)
+    worst = f"; worst text {farthest.text!r}" if farthest else ""
     yield below("golden.cosine_mean", golden.cosine_mean, limits.mean, profile.precision)
     yield below("golden.cosine_min", golden.cosine_min, limits.min, profile.precision, worst)
 
@@ -93,6 +97,8 @@ def _drop(name: str, drop: Drop | None, profile: Profile, gates: Gates) -> Itera
             yield uncovered(name, name, what)
     elif drop is None:
         yield not_measured(name, budget.limit(1.0), what)
+    elif drop.reference <= 0:
+        yield not_measured(name, budget.limit(1.0), f"{what}: the reference itself scores 0")
     else:
         limit = budget.limit(drop.reference)
         share = "" if budget.relative is None else f", {budget.relative:.2g} of {drop.reference:.4f}"
@@ -118,20 +124,24 @@ def _size(profile: Profile, gates: Gates) -> Iterator[Check]:
 
 
 def _latency_ratio(profile: Profile, gates: Gates, on_device: bool) -> Iterator[Check]:
-    """An fp32 profile is what others are measured against. On a device the absolute limits count."""
+    """An fp32 profile is what others are measured against. On a device absolute limits may do instead."""
     entries = for_profile(gates.latency_ratio, profile)
-    if not gates.latency_ratio or profile.precision == "fp32" or (on_device and not profile.latency_ratio):
+    timed_in_ms = on_device and gates.latency_p90_ms and not profile.latency_ratio
+    if not gates.latency_ratio or profile.precision == "fp32" or timed_in_ms:
         return
-    if entries is None:
+    if not entries:
         yield uncovered("latency_ratio", "latency_ratio", profile.precision)
         return
-    for length in sorted({*entries, *profile.latency_ratio} - {"default"}, key=int):
+    lengths = sorted({*entries, *profile.latency_ratio} - {"default"}, key=int)
+    if not lengths:
+        yield not_measured("latency_ratio", entries["default"], NO_RATIO)
+    for length in lengths:
         metric, limit = f"latency_ratio.{length}", entries.get(length, entries.get("default"))
         if limit is None:
             continue
         found = profile.latency_ratio.get(length)
         if found is None:
-            yield not_measured(metric, limit, "bench the fp32 profile of this runtime beside it")
+            yield not_measured(metric, limit, NO_RATIO)
             continue
         ratio, interval = found.ratio, found.interval
         if gates.confidence != CONFIDENCE:

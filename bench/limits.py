@@ -25,6 +25,7 @@ GATES_SCHEMA = "pocketvec.gates/2"
 DEFAULT_KEY = "default"
 FAIL_UNDECIDED, WARN_UNDECIDED = UNDECIDED = ("fail", "warn")
 PROFILE_NAME = re.compile(r"\w+-.+-\d+d")
+NDCG_BUDGET = re.compile(r"(ndcg_drop_\w+|regression\.ndcg)\.")
 
 T = TypeVar("T")
 
@@ -166,6 +167,8 @@ def _parse(path: Path) -> Gates:
     for where, number in _floats(raw, ""):
         if not 0 <= number < math.inf:
             raise UserError(f"{path}: {where} is {number}, which is no limit")
+        if number >= 1 and NDCG_BUDGET.match(where):
+            raise UserError(f"{path}: {where} is {number}: all of a score may be lost; 0.02 is 2 %")
     gates = from_dict(Gates, raw, str(path))
     for where, key in _inner_keys(gates):
         if not (key.isascii() and key.isdigit()):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import operator
 import re
 import statistics
 from collections import Counter
@@ -10,16 +11,29 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from bench.measurements import CACHE_STATES
-from bench.report import OUTCOMES, REPORT_SCHEMA, TARGET_KINDS, VERDICTS, Report
+from bench.drops import ASYMMETRIC, DROPS, FULL_DIM
+from bench.measurements import CACHE_STATES, Drop, Interval
+from bench.report import (
+    FAIL,
+    OUTCOMES,
+    PASS,
+    REPORT_SCHEMA,
+    TARGET_KINDS,
+    VERDICTS,
+    Profile,
+    Reference,
+    Report,
+)
 from common.errors import UserError
 from common.files import read_json, write_json
 from common.records import from_dict
 
 SIGNED = re.compile(r"drop|cosine|\.checks\[")
 """Paths of numbers that may be negative; a size, a time or a score may not."""
-SHARES = re.compile(r"(ndcg|recall|mrr)_at_10$|by_query|top10_overlap$|reference\.(after|before)\.")
-COUNTED = re.compile(r"\.(file_bytes|dim|cores|threads)$|_ms\[\d+\]$")
+SHARES = re.compile(
+    r"(ndcg|recall|mrr)_at_10$|by_query|top10_overlap$|reference\.(after|before)\.|cosine(_mean|_min)?$"
+)
+COUNTED = re.compile(r"\.(file_bytes|dim|cores|threads|texts)$|latency_ratio\.\w+\.(reference_)?ms\[\d+\]$")
 """What is at least more than nothing: others are divided by it."""
 MOST_BYTES = 2**63
 ROUNDING = 1e-6
@@ -58,6 +72,7 @@ def parse_report(raw: Any, place: str) -> Report:
     _check_queries(report, place)
     _check_sums(report, place)
     _check_pairs(report, place)
+    _check_verdicts(report, place)
     return report
 
 
@@ -150,11 +165,33 @@ def _check_sums(report: Report, place: str) -> None:
         if abs(mean - one.ndcg_at_10) > MEAN_TOLERANCE:
             where = f"profile {one.name}: ndcg_at_10 is {one.ndcg_at_10:g}"
             raise UserError(f"{place}: {where}, but the mean of ndcg_by_query is {mean:.6f}")
-        for name in ("ndcg_drop_same_dim", "ndcg_drop_full_dim", "ndcg_drop_asymmetric"):
-            drop = getattr(one, name)
-            if drop is not None and drop.queries != len(report.queries):
+        for name, lost in _drops(one).items():
+            if lost.queries != len(report.queries):
                 where = f"profile {one.name}: {name}"
-                raise UserError(f"{place}: {where} is of {drop.queries} queries, not {len(report.queries)}")
+                raise UserError(f"{place}: {where} is of {lost.queries} queries, not {len(report.queries)}")
+            _check_drop(one, name, lost, report.reference, place)
+
+
+def _drops(profile: Profile) -> dict[str, Drop]:
+    named = ((name, getattr(profile, name)) for name in DROPS)
+    return {name: lost for name, lost in named if lost is not None}
+
+
+def _check_drop(profile: Profile, name: str, lost: Drop, reference: Reference | None, place: str) -> None:
+    """What was lost is what the scores by query say, where the reference has them."""
+    by_query = reference.by_query if reference else {}
+    dim = max(by_query, key=int, default="") if name == FULL_DIM else str(profile.dim)
+    scores = profile.asymmetric_by_query if name == ASYMMETRIC else profile.ndcg_by_query
+    if dim not in by_query or not scores:
+        return
+    whole = statistics.fmean(by_query[dim])
+    for field, found, mean in (
+        ("value", lost.value, whole - statistics.fmean(scores)),
+        ("reference", lost.reference, whole),
+    ):
+        if abs(found - mean) > MEAN_TOLERANCE:
+            where = f"profile {profile.name}: {name}.{field} is {found:g}"
+            raise UserError(f"{place}: {where}, but its scores by query say {mean:.6f}")
 
 
 def _check_pairs(report: Report, place: str) -> None:
@@ -164,11 +201,38 @@ def _check_pairs(report: Report, place: str) -> None:
         if len(ends) != 2 or bounded != sorted(bounded):
             raise UserError(f"{place}: {where} is {str(ends)[:60]}, not an interval [low, high]")
     for one in report.profiles:
+        for name, lost in _drops(one).items():
+            _check_around(lost.interval, lost.value, f"{place}: profile {one.name}: {name}")
         for length, ratio in one.latency_ratio.items():
+            where = f"{place}: profile {one.name}: latency_ratio.{length}"
             runs, others = len(ratio.ms), len(ratio.reference_ms)
             if not runs or runs != others:
-                where = f"profile {one.name}: latency_ratio.{length}"
-                raise UserError(f"{place}: {where} has {runs} timings beside {others} of {ratio.reference}")
+                raise UserError(f"{where} has {runs} timings beside {others} of {ratio.reference}")
+            median = statistics.median(map(operator.truediv, ratio.ms, ratio.reference_ms))
+            if abs(median - ratio.ratio) > MEAN_TOLERANCE:
+                raise UserError(
+                    f"{where}.ratio is {ratio.ratio:g}, but the median of its runs is {median:.4f}"
+                )
+            _check_around(ratio.interval, ratio.ratio, where)
+
+
+def _check_around(interval: Interval, value: float, where: str) -> None:
+    low, high = interval
+    if (low is not None and low > value + ROUNDING) or (high is not None and high < value - ROUNDING):
+        raise UserError(f"{where}.interval is {interval}, not around {value:g}")
+
+
+def _check_verdicts(report: Report, place: str) -> None:
+    """No pass over what blocks: others than the gate read verdicts, and take them on trust."""
+    for one, check in report.checks():
+        if check.outcome == FAIL and not check.blocks:
+            raise UserError(f"{place}: profile {one.name}: {check.metric} fails and does not block")
+        if check.blocks and one.verdict == PASS:
+            where = f"profile {one.name}: its verdict is pass"
+            raise UserError(f"{place}: {where}, but a check blocks: {check.text}")
+    stopped = next((one.name for one in report.profiles if one.verdict == FAIL), None)
+    if stopped and report.verdict == PASS:
+        raise UserError(f"{place}: its verdict is pass, but that of {stopped} is fail")
 
 
 def _intervals(value: Any, where: str) -> Iterator[tuple[str, list[float | None]]]:

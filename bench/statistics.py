@@ -32,7 +32,9 @@ def paired_drop(reference: Sequence[float], profile: Sequence[float], confidence
     unbounded for fewer than LEAST_QUERIES. Differences that are all alike have no spread: the interval is
     their value.
     """
-    lost = np.subtract(reference, profile)
+    lost = np.round(
+        np.asarray(reference) - np.asarray(profile), DIGITS
+    )  # what is left beyond them is no spread
     mean, count = float(lost.mean()), len(lost)
     error = float(lost.std(ddof=1)) / math.sqrt(count) if count > 1 else 0.0
     interval = [round_or_none(end) for end in mean_interval(lost, confidence)]
@@ -96,7 +98,8 @@ def decide(interval: Interval, limit: float) -> str:
 def queries_to_decide(drop: Drop, limit: float, confidence: float = CONFIDENCE) -> int | None:
     """How many more queries would decide about an absolute limit, if the drop stays what it is.
 
-    The interval shrinks with the square root of the queries. None when that takes more than MANY_QUERIES.
+    The interval shrinks with the square root of the queries; fewer than LEAST_QUERIES have none. None when it
+    takes more than MANY_QUERIES.
     """
     from scipy import stats
 
@@ -104,7 +107,7 @@ def queries_to_decide(drop: Drop, limit: float, confidence: float = CONFIDENCE) 
     reach = float(stats.norm.ppf((1 + confidence) / 2)) * drop.error * math.sqrt(drop.queries)
     if distance * math.sqrt(MANY_QUERIES) <= reach:
         return None
-    return max(1, math.ceil((reach / distance) ** 2) - drop.queries)
+    return max(1, max(LEAST_QUERIES, math.ceil((reach / distance) ** 2)) - drop.queries)
 
 
 def round_or_none(value: float | None) -> float | None:

@@ -15,13 +15,14 @@ import dataclasses
 import statistics
 import sys
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 
+from bench.compare import ndcg_distance
 from bench.cost import Plan
 from bench.drops import ASYMMETRIC, FULL_DIM, SAME_DIM, score_drops
 from bench.gate import apply_gates
@@ -29,7 +30,7 @@ from bench.limits import Gates, read_gates
 from bench.measure import BenchConfig
 from bench.measurements import LatencyRatio
 from bench.quality import score
-from bench.report import FAIL, INCONCLUSIVE, PASS, Profile, Reference, Report
+from bench.report import FAIL, INCONCLUSIVE, PASS, Comparison, Profile, Reference, Report
 from bench.report_file import read_report
 from bench.statistics import decide, paired_drop
 from bench.timing import Contender, counterpart, measure_ratios
@@ -79,7 +80,24 @@ def resample(report: Report, chosen: Indices) -> Report:
         rescored(one, _take(one.ndcg_by_query, chosen), _take(one.asymmetric_by_query, chosen), reference)
         for one in report.profiles
     ]
-    return dataclasses.replace(report, reference=reference, profiles=profiles)
+    comparisons = list(_compared(report.comparisons, {one.name: one.ndcg_by_query for one in profiles}))
+    return dataclasses.replace(report, reference=reference, profiles=profiles, comparisons=comparisons)
+
+
+def _compared(
+    comparisons: Sequence[Comparison], by_query: Mapping[str, Sequence[float]]
+) -> Iterator[Comparison]:
+    """The runtimes' distance in NDCG@10 anew; a report does not keep which documents each query found."""
+    for one in comparisons:
+        onnx, litert = by_query[one.onnx], by_query[one.litert]
+        distance, error = ndcg_distance(onnx, litert)
+        yield dataclasses.replace(
+            one,
+            onnx_ndcg_at_10=statistics.fmean(onnx),
+            litert_ndcg_at_10=statistics.fmean(litert),
+            ndcg_relative=distance,
+            ndcg_error=error,
+        )
 
 
 def reference_of(report: Report) -> Reference:

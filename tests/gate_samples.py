@@ -99,3 +99,9 @@ def report_with(**changes: object) -> Report:
     profile = dataclasses.replace(PROFILE, **changes)  # type: ignore[arg-type]
     queries = [f"q{number}" for number in range(QUERIES)]
     return Report(REPORT_SCHEMA, CONTEXT, "ungated", queries, None, [profile])
+
+
+def on(kind: str, **changes: object) -> Report:
+    report = report_with(**changes)
+    target = Target(kind, "a processor", 8, 4, "Android 15")
+    return dataclasses.replace(report, context=dataclasses.replace(report.context, target=target))

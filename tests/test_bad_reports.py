@@ -20,6 +20,7 @@ COMMANDS = {
     "recommend": ["recommend", "bad.json", "--ram", "200", "--max-drop", "1%"],
 }
 CHECK = dataclasses.asdict(Check("m", "perhaps", True, 1.0, None, 1.0, "text"))
+BLOCKING = dataclasses.asdict(Check("m", "fail", True, 1.0, None, 1.0, "m is above"))
 GATES = 'schema = "pocketvec.gates/2"\n'
 
 
@@ -99,6 +100,17 @@ def test_the_good_report_is_read(folder: Path, command: str, capsys: pytest.Capt
         (put("profiles.0.surprise", 1), "unknown field 'surprise'"),
         (put("profiles.0.dim", "256"), "dim: expected int, found '256'"),
         (put("profiles.0.checks", [{"metric": "m", "outcome": "pass"}]), "the field 'blocks' is missing"),
+        (put("profiles.0.checks", [BLOCKING]), "q4_0-256d: its verdict is pass, but a check blocks: m is"),
+        (put("profiles.0.verdict", "fail"), "its verdict is pass, but that of q4_0-256d is fail"),
+        (put("profiles.0.checks", [BLOCKING | {"blocks": False}]), "q4_0-256d: m fails and does not block"),
+        (put("profiles.0.ndcg_drop_full_dim.value", 0.001), "ndcg_drop_full_dim.value is 0.001, but its"),
+        (put("profiles.0.ndcg_drop_full_dim.reference", 0.9), "ndcg_drop_full_dim.reference is 0.9, but"),
+        (put("profiles.0.ndcg_drop_full_dim.interval", [0.0, 0.01]), "is [0.0, 0.01], not around 0.0411"),
+        (put("profiles.0.latency_ratio.16.ratio", 0.2), "latency_ratio.16.ratio is 0.2, but the median of"),
+        (put("profiles.0.latency_ratio.16.interval", [0.1, 0.2]), "is [0.1, 0.2], not around 0.7"),
+        (put("profiles.0.latency_ratio.16.ms.3", 0.0), "latency_ratio.16.ms[3] is 0.0, which cannot be"),
+        (put("profiles.0.golden.texts", 0), "profiles[0].golden.texts is 0, which cannot be nothing"),
+        (put("profiles.0.golden.cosine_min", 1.5), "golden.cosine_min is 1.5, which cannot be above 1"),
         (put("profiles.0.checks", [CHECK]), "outcome 'perhaps' is none of pass, fail, inconclusive"),
     ],
 )
@@ -160,6 +172,15 @@ def test_a_file_that_is_no_report_is_refused(
         ("[latency_p90_ms]\nlong = 5", "latency_p90_ms.long: 'long' is neither a dimension nor a length"),
         ("[latency_ratio.q4_0]\nlong = 5", "latency_ratio.q4_0.long: 'long' is neither"),
         ("[ram_mb]\npeak_above_baseline = 1\nanonymous = true", "anonymous: expected int or float"),
+        (
+            "[regression]\nndcg = { relative = 1 }",
+            "regression.ndcg.relative is 1: all of a",
+        ),
+        (
+            "[ndcg_drop_same_dim.q4_0]\n256 = { relative = 2 }",
+            "256.relative is 2: all of a",
+        ),
+        ("[ndcg_drop_full_dim.q4_0]\n256 = { absolute = 1.5 }", "256.absolute is 1.5: all of a score"),
         ("", "sets no limit"),
         ("[golden_cosine", "not valid TOML"),
     ],

@@ -5,11 +5,10 @@ import json
 from pathlib import Path
 
 import pytest
-from gate_samples import PROFILE, drop, golden, latency, memory, ratio, report_with
+from gate_samples import PROFILE, drop, golden, latency, memory, on, ratio, report_with
 
 from bench.gate import apply_gates
 from bench.limits import GATES_SCHEMA, Budget, CosineLimits, Gates, RamLimits, read_gates
-from bench.report import Report, Target
 from bench.report_file import read_report, write_report
 from common.errors import UserError
 from export.fault import Fault
@@ -60,12 +59,6 @@ def test_every_limit_leaves_a_check_whatever_its_outcome() -> None:
     assert outcomes["ndcg_drop_same_dim"] == outcomes["ram_mb.anonymous"] == outcomes["faults"] == "pass"
     assert outcomes["latency_ms.64.p90"] == "not applied"
     assert report.gates == {"name": "gates.toml", "sha256": "ab"}
-
-
-def on(kind: str, **changes: object) -> Report:
-    report = report_with(**changes)
-    target = Target(kind, "a processor", 8, 4, "Android 15")
-    return dataclasses.replace(report, context=dataclasses.replace(report.context, target=target))
 
 
 @pytest.mark.parametrize(("kind", "verdict"), [("host", "pass"), ("emulated", "pass"), ("device", "fail")])

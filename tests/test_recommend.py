@@ -236,7 +236,7 @@ def test_the_command_prints_lines_or_json_and_its_exit_code_says_whether_somethi
     tmp_path: Path, capsys: pytest.CaptureFixture[str], ram: str, code: int
 ) -> None:
     path = tmp_path / "report.json"
-    write_report(path, report(with_drop(profile("evil\x1b[31m"), 0.0)))
+    write_report(path, report(with_drop(profile("evil\x1b[31m"), 0.0), reference=None))
     arguments = ["recommend", str(path), "--ram", ram, "--max-drop", "1%"]
     assert main(arguments) == code
     out = capsys.readouterr().out
@@ -247,3 +247,10 @@ def test_the_command_prints_lines_or_json_and_its_exit_code_says_whether_somethi
     found = json.loads(capsys.readouterr().out)
     assert (found["chosen"] is None) == bool(code)
     assert found["candidates"][0]["findings"][0]["outcome"] == "fits"
+
+
+def test_a_drop_from_a_reference_that_finds_nothing_fits_no_condition() -> None:
+    for limit in (Limit(0.01), Limit(0.01, is_share=True)):
+        found = asked(with_drop(profile("lost"), 0.0, 0.0, reference=0.0), max_drop=limit)
+        assert found.chosen is None
+        assert "NDCG@10 drop (full_dim) was not measured" in found.candidates[0].text

@@ -8,7 +8,15 @@ import pytest
 from bench.drops import score_drops
 from bench.measurements import Drop
 from bench.report import Reference
-from bench.statistics import decide, mean_interval, paired_drop, paired_ratio, quantile, queries_to_decide
+from bench.statistics import (
+    LEAST_QUERIES,
+    decide,
+    mean_interval,
+    paired_drop,
+    paired_ratio,
+    quantile,
+    queries_to_decide,
+)
 
 
 def changed_queries(rng: np.random.Generator, count: int = 320, share: float = 0.2) -> np.ndarray:
@@ -47,6 +55,20 @@ def test_equal_scores_have_an_interval_of_no_width_and_few_queries_have_none() -
     assert paired_drop([0.5] * 20, [0.5] * 20).interval == [0.0, 0.0]
     assert paired_drop([0.5] * 7, [0.1] * 7).interval == [None, None]
     assert decide([None, None], 1.0) == "inconclusive"
+
+
+def test_differences_that_only_rounding_tells_apart_are_alike() -> None:
+    """Reports hold six digits; what subtraction leaves beyond them is no spread, and no bootstrap of it."""
+    reference = np.round(np.random.default_rng(0).random(320) * 0.8 + 0.1, 6)
+    for lost in (0.003, 0.01, 0.1):
+        drop = paired_drop(reference.tolist(), np.round(reference - lost, 6).tolist())
+        assert (drop.interval, drop.error) == ([lost, lost], 0.0)
+
+
+@pytest.mark.parametrize("count", [1, 2, 7])
+def test_queries_that_are_too_few_for_an_interval_need_at_least_as_many_as_have_one(count: int) -> None:
+    drop = paired_drop([0.5] * count, [0.4] * count)
+    assert queries_to_decide(drop, 0.05) == LEAST_QUERIES - count
 
 
 @pytest.mark.parametrize(
