@@ -27,7 +27,7 @@ def examine_structure(embedder: Embedder) -> tuple[Golden, list[Fault]]:
     """
     results = [_result(embedder, text) for text in read_golden(embedder.artifact.path)]
     found = [*lint(embedder.artifact), *diagnose(embedder, results)]
-    faults = list({fault.name: fault for fault in reversed(found)}.values())[::-1]
+    faults = [one for index, one in enumerate(found) if one.name not in {f.name for f in found[:index]}]
     for fault in faults:
         if fault.name in FATAL:
             raise UserError(f"{embedder.artifact.path}: {fault.name}: {fault.evidence}")
