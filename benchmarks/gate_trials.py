@@ -23,7 +23,7 @@ import numpy as np
 import numpy.typing as npt
 
 from bench.compare import ndcg_distance
-from bench.cost import Plan
+from bench.cost import MIN_RUNS, Plan, weight_cache
 from bench.drops import ASYMMETRIC, FULL_DIM, SAME_DIM, score_drops
 from bench.gate import apply_gates
 from bench.limits import Gates, read_gates
@@ -179,13 +179,12 @@ def injected(
 
 
 def measured_anew(
-    folder: Path, names: Sequence[str], config: BenchConfig
+    folder: Path, names: Sequence[str], cache: Path
 ) -> Callable[[], dict[str, dict[str, LatencyRatio]]]:
     """A function that measures the latency ratios of some profiles in fresh processes, whatever else runs."""
+    config = BenchConfig(runs=MIN_RUNS)
     plan = Plan(list(config.lengths), config.runs, config.threads)
     artifacts = [open_artifact(path.parent, verify=False) for path in sorted(folder.glob("*/manifest.json"))]
-    cache = folder.parent / "trial-cache"
-    cache.mkdir(exist_ok=True)
     pairs = []
     for one in (one for one in artifacts if one.manifest.name in names):
         other = counterpart(one, artifacts)
@@ -225,12 +224,12 @@ def main() -> int:
     """`python -m benchmarks.gate_trials RUN`."""
     parser = argparse.ArgumentParser(prog="benchmarks.gate_trials", description=__doc__)
     parser.add_argument("run", type=Path, help="a finished run folder, for instance runs/default")
-    parser.add_argument("--runs", type=int, default=200)
+    parser.add_argument("--runs", type=int, default=200, help="at least 1")
     given = parser.parse_args()
     report, gates = read_report(given.run / "report.json"), read_gates(DEFAULT_GATES)
     folder = given.run / "artifacts"
-    ratios = measured_anew(folder, TIMED, BenchConfig(runs=30))
-    judged = list(unchanged(report, gates, given.runs, ratios))
+    with weight_cache() as cache:
+        judged = list(unchanged(report, gates, given.runs, measured_anew(folder, TIMED, cache)))
     print(*tell_unchanged(judged), sep="\n", flush=True)
     print("\n| timed anew | tokens | lowest | median | highest |\n|---|--:|--:|--:|--:|")
     print(*tell_ratios(judged, TIMED), sep="\n", flush=True)
@@ -242,7 +241,8 @@ def main() -> int:
         embedder = Embedder.open(folder / name)
         queries = embedder.embed_queries(list(data.queries.values()))
         vectors = Vectors(queries, embedder.embed_documents(list(data.documents)))
-        outcomes = injected(profile, vectors, data, report, gates, given.runs)
+        alone = dataclasses.replace(report, profiles=[profile], comparisons=[])
+        outcomes = injected(profile, vectors, data, alone, gates, given.runs)
         for what, found in zip(("gates.toml, same dimension", "compare, 1 %"), outcomes, strict=True):
             counts = " | ".join(str(found[one]) for one in (FAIL, INCONCLUSIVE, PASS))
             print(f"| {name} | {what} | {counts} |", flush=True)
