@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from bench.drops import ASYMMETRIC, DROPS, FULL_DIM
-from bench.measurements import CACHE_STATES, Drop, Interval
+from bench.measurements import CACHE_STATES, Drop, Interval, Memory
 from bench.report import (
     FAIL,
     OUTCOMES,
@@ -40,6 +40,13 @@ ROUNDING = 1e-6
 MEAN_TOLERANCE = 1e-4
 
 
+PROFILE_SUMMARY = ("reasons", "golden_cosine_min")
+RAM_SUMMARY = (
+    *("baseline_rss", "load_peak_rss", "run_peak_rss"),
+    *("anonymous", "file_backed", "peak_above_baseline"),
+)
+
+
 def read_report(path: Path) -> Report:
     """Parse report.json strictly.
 
@@ -50,8 +57,41 @@ def read_report(path: Path) -> Report:
 
 
 def write_report(path: Path, report: Report) -> None:
-    """Write report.json whole or not at all."""
-    write_json(path, dataclasses.asdict(report))
+    """Write report.json whole or not at all, with what follows from the rest spelt out for other readers."""
+    raw = dataclasses.asdict(report)
+    for written, profile in zip(raw["profiles"], report.profiles, strict=True):
+        written |= {"reasons": profile.reasons, "golden_cosine_min": profile.golden.cosine_min}
+        written["ram_mb"] |= _ram_summary(profile.ram_mb)
+    write_json(path, raw)
+
+
+def _ram_summary(ram: Memory) -> dict[str, float]:
+    """What follows from the moments of a process, in MB."""
+    figures = {
+        "baseline_rss": ram.baseline,
+        "load_peak_rss": ram.load_high_water,
+        "run_peak_rss": max(ram.run_high_water.values(), default=ram.load_high_water),
+        "anonymous": ram.anonymous,
+        "file_backed": ram.highest.file_backed,
+        "peak_above_baseline": ram.peak_above_baseline,
+    }
+    return {name: round(value, 3) for name, value in figures.items()}
+
+
+def _without_summaries(raw: Any) -> Any:
+    """Parsed JSON less what `write_report` spelt out: it is worked out anew, and never trusted."""
+    if not isinstance(raw, dict) or not isinstance(raw.get("profiles"), list):
+        return raw
+    return {**raw, "profiles": [_plain_profile(one) for one in raw["profiles"]]}
+
+
+def _plain_profile(raw: Any) -> Any:
+    if not isinstance(raw, dict):
+        return raw
+    plain = {name: value for name, value in raw.items() if name not in PROFILE_SUMMARY}
+    if isinstance(ram := raw.get("ram_mb"), dict):
+        plain["ram_mb"] = {name: value for name, value in ram.items() if name not in RAM_SUMMARY}
+    return plain
 
 
 def parse_report(raw: Any, place: str) -> Report:
@@ -64,7 +104,7 @@ def parse_report(raw: Any, place: str) -> Report:
     for where, value in _leaves(raw, ""):
         if fault := _fault(where, value):
             raise UserError(f"{place}: {where} is {ascii(value)[:40]}, {fault}")
-    report = from_dict(Report, raw, place)
+    report = from_dict(Report, _without_summaries(raw), place)
     if not report.profiles:
         raise UserError(f"{place}: it holds no profiles")
     _check_keys(report, place)

@@ -254,4 +254,8 @@ def test_a_report_survives_writing_and_reading(tmp_path: Path) -> None:
     assert read_report(tmp_path / "report.json") == report_with()
     required = {"name", "runtime", "precision", "dim", "file_bytes", "ndcg_at_10", "ndcg_drop_same_dim"}
     required |= {"ndcg_drop_full_dim", "golden", "latency_ms", "latency_ratio", "ram_mb", "verdict", "checks"}
-    assert required <= set(json.loads((tmp_path / "report.json").read_text())["profiles"][0])
+    written = json.loads((tmp_path / "report.json").read_text())["profiles"][0]
+    assert required | {"reasons", "golden_cosine_min"} <= set(written)
+    ram = written["ram_mb"]
+    assert (ram["baseline_rss"], ram["load_peak_rss"], ram["run_peak_rss"]) == (30.0, 80.0, 90.0)
+    assert (ram["anonymous"], ram["peak_above_baseline"]) == (40.0, 60.0)
