@@ -45,8 +45,8 @@ Indices = npt.NDArray[np.int64]
 LOSS = 0.02
 REGRESSION = 0.01
 """The regression limit that injected losses are held against: half the loss."""
-CALIBRATION_DRAWS = 8
-CALIBRATION_STEPS = 12
+CALIBRATION_DRAWS = 32
+CALIBRATION_STEPS = 9
 TIMED = ("onnx-q8_0-256d", "litert-int8-256d")
 """Profiles whose latency is measured anew in every run; the others keep what the report has."""
 VICTIMS = ("onnx-fp32-768d", "onnx-q8_0-768d", "onnx-int8-256d", "onnx-q4_0-768d", "onnx-q4_0-256d")
