@@ -4,13 +4,17 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/ready
 
-.PHONY: run test check clean
+.PHONY: run test android check clean
 
 run: $(READY)  ## set up, then train, merge, export, quantise, bench and gate the embedded default
 	$(BIN)/pocketvec run
 
 test: $(READY)  ## set up, then run the tests
 	$(BIN)/python -m pytest
+
+android: $(READY)  ## set up, fetch Kotlin, arm64 emulation and adb into .tools, and run the tests that need them
+	$(BIN)/python -m android_harness.toolchain
+	$(BIN)/python -m pytest -m android
 
 check: $(READY)  ## lint, formatting, types, import contract
 	$(BIN)/ruff check .
@@ -24,4 +28,4 @@ $(READY): pyproject.toml constraints.txt
 	touch $(READY)
 
 clean:  ## remove the environment and everything that was run
-	rm -rf $(VENV) runs
+	rm -rf $(VENV) runs .tools

@@ -1,0 +1,1 @@
+"""Finds phones over adb, gives them jobs and makes their results one report."""
