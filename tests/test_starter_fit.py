@@ -1,0 +1,113 @@
+"""The training of the starter on a tiny student: what it minimises, its order, and resuming to the bit."""
+
+import dataclasses
+from pathlib import Path
+
+import numpy as np
+import pytest
+import tiny_starter
+import torch
+from safetensors.torch import load_file
+
+from common.errors import UserError
+from tools.starter.batches import Order, Place, batches
+from tools.starter.fit import FitConfig, Run, fit, machine_of
+from tools.starter.loss import Sides, losses
+from tools.starter.state import STATE_NAME
+
+CONFIG = FitConfig(steps=2, dims=tiny_starter.DIMS, bfloat16=False, warmup=1)
+
+
+@pytest.fixture(scope="module")
+def order(tmp_path_factory: pytest.TempPathFactory) -> Order:
+    folder = tmp_path_factory.mktemp("order")
+    return tiny_starter.write_order(folder, tiny_starter.write_donor(folder / "donor"))
+
+
+def trained(order: Order, folder: Path, config: FitConfig) -> dict[str, torch.Tensor]:
+    folder.mkdir(exist_ok=True)
+    machine = machine_of(tiny_starter.new_student(order.donor), config)
+    fit(machine, order, config, Run(folder), print)
+    return load_file(folder / STATE_NAME)
+
+
+def test_an_interrupted_run_reaches_the_same_weights_to_the_bit(order: Order, tmp_path: Path) -> None:
+    whole = trained(order, tmp_path / "whole", CONFIG)
+    trained(order, tmp_path / "parts", dataclasses.replace(CONFIG, steps=1))
+    parts = trained(order, tmp_path / "parts", CONFIG)
+    assert whole.keys() == parts.keys()
+    assert [name for name in whole if not torch.equal(whole[name], parts[name])] == []
+
+
+def test_a_step_moves_the_table_the_layers_and_the_head(order: Order, tmp_path: Path) -> None:
+    before = tiny_starter.new_student(order.donor).state_dict()
+    after = trained(order, tmp_path, CONFIG)
+    still = [name for name, value in before.items() if torch.equal(after[f"student.{name}"], value)]
+    assert still == []
+
+
+def test_a_state_of_other_settings_is_refused(order: Order, tmp_path: Path) -> None:
+    trained(order, tmp_path, CONFIG)
+    with pytest.raises(UserError, match=r"was made with rate 0.001, not 0.1; choose another run folder"):
+        trained(order, tmp_path, dataclasses.replace(CONFIG, rate=0.1))
+
+
+def test_the_rate_rises_stays_and_falls_to_zero_at_the_end() -> None:
+    config = FitConfig(warmup=4, steps=100, decay=20)
+    assert [config.factor(step) for step in (0, 3, 79, 80, 90, 100)] == [0.25, 1, 1, 1, 0.5, 0]
+
+
+def test_the_order_can_be_entered_anywhere_and_goes_on_for_ever(order: Order) -> None:
+    run = batches(order, Place())
+    first = [next(run) for _ in range(9)]
+    places = [Place(), *(batch.after for batch in first)]
+    assert max(place.epoch for place in places) >= 1
+    for place, batch in zip(places, first, strict=False):
+        assert torch.equal(next(batches(order, place)).passages.ids, batch.passages.ids)
+
+
+def test_an_epoch_has_every_row_once_and_epochs_differ(order: Order) -> None:
+    epochs: list[list[torch.Tensor]] = [[], []]
+    place = Place()
+    for batch in batches(order, place):
+        if place.epoch > 1:
+            break
+        epochs[place.epoch] += list(batch.teacher.queries)
+        place = batch.after
+    sums = [sorted(float(vector.sum()) for vector in epoch) for epoch in epochs]
+    assert len(sums[0]) == 60
+    assert sums[0] == sums[1]
+    assert not all(torch.equal(a, b) for a, b in zip(*epochs, strict=True))
+
+
+def test_batches_stay_below_their_tokens(order: Order) -> None:
+    run = batches(order, Place())
+    sizes = [(b.queries.ids.numel() + b.passages.ids.numel()) for b in (next(run) for _ in range(6))]
+    assert max(sizes) <= order.tokens
+
+
+def test_a_student_that_has_become_the_teacher_has_nothing_to_learn_of_it() -> None:
+    teacher = Sides(*torch.nn.functional.normalize(torch.randn(2, 8, 24), dim=2))
+    found = losses(teacher, teacher.both(), teacher, [24])
+    assert float(found.cosine) == pytest.approx(0, abs=1e-6)
+    assert float(found.neighbours) == pytest.approx(0, abs=1e-5)
+    assert float(losses(teacher, teacher.both(), teacher, [12]).neighbours) > 0.1
+
+
+def test_a_passage_that_the_teacher_prefers_to_the_answer_is_no_wrong_answer() -> None:
+    queries, passages = torch.eye(3)[[0, 1]], torch.eye(3)[[1, 0]]
+    student = Sides(queries, passages)
+    same = Sides(queries, queries)
+    assert float(losses(student, student.both(), student, [3]).answer) == pytest.approx(0)
+    assert float(losses(student, student.both(), same, [3]).answer) > 10
+
+
+def test_layers_carry_most_of_the_student_from_the_start(order: Order) -> None:
+    student = tiny_starter.new_student(order.donor)
+    ids = torch.from_numpy(np.arange(5, 45)[None])
+    kept: list[torch.Tensor] = []
+    student.encoder.norm.register_forward_pre_hook(lambda module, inputs: kept.append(inputs[0]))
+    with torch.no_grad():
+        words = student.encoder.embed_tokens(ids)
+        student.encoder(input_ids=ids)
+    assert float((kept[0] - words).square().mean() / words.square().mean()) > 0.7

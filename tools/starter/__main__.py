@@ -1,0 +1,133 @@
+"""How the bundled starter was made, a stage at a time: `python -m tools.starter STAGE --help`.
+
+    texts     pairs.jsonl to shards of texts
+    teach     the teacher's vectors of every shard (an int8 ONNX artifact of all-MiniLM-L6-v2)
+    fit       train; interrupted, the same command goes on where it was
+    assemble  a Sentence Transformers folder from a run
+    judge     what each layer of a checkpoint is worth
+
+Every stage continues what an earlier call left and refuses to overwrite what is whole.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+
+import torch
+
+from common.errors import UserError
+from pocketvec import STARTER_MODEL
+from tools.starter.assemble import assemble
+from tools.starter.batches import Order
+from tools.starter.beginning import new_student
+from tools.starter.fit import FitConfig, Run, fit, machine_of
+from tools.starter.judge import Sample, judge, read_sample, scores
+from tools.starter.state import STATE_NAME
+from tools.starter.student import Student, fuse_norms
+from tools.starter.teacher import embed_shards, read_vectors
+from tools.starter.texts import write_shards
+from train.checkpoint import load_sentence_transformer
+
+SEED = 7
+TOKENS = 8192
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run one stage; 0 when it is done, 2 for bad input."""
+    given = _parser().parse_args(arguments)
+    torch.set_num_threads(given.threads)
+    try:
+        STAGES[given.stage](given)
+    except UserError as error:
+        sys.stderr.write(f"tools.starter: error: {error}\n")
+        return 2
+    return 0
+
+
+def _texts(given: argparse.Namespace) -> None:
+    _say(f"{write_shards(given.pairs, given.texts, SEED)} shards")
+
+
+def _teach(given: argparse.Namespace) -> None:
+    for line in embed_shards(given.teacher, given.texts, given.pause):
+        _say(line)
+
+
+def _fit(given: argparse.Namespace) -> None:
+    order = Order(given.texts, given.donor, SEED, TOKENS)
+    config = FitConfig(steps=given.steps, decay=given.decay, bfloat16=given.bfloat16)
+    given.run.mkdir(parents=True, exist_ok=True)
+    if (given.run / STATE_NAME).exists():
+        width = read_vectors(sorted(given.texts.glob("[0-9]*.jsonl"))[0])[0].shape[1]
+        student = Student(given.donor, width)
+    else:
+        student = new_student(order, given.teacher)
+    machine = machine_of(student, config)
+    if given.fuse:
+        fuse_norms(student)
+    fit(machine, order, config, Run(given.run, pause=given.pause), _say)
+
+
+def _assemble(given: argparse.Namespace) -> None:
+    assemble(given.run, given.donor, given.out)
+
+
+def _judge(given: argparse.Namespace) -> None:
+    sample = Sample(given.queries, given.others, not given.no_titles)
+    data = read_sample(given.data, given.split, sample)
+    if given.dims:
+        model = load_sentence_transformer(given.model, device="cpu")
+        _say(str(scores(model, data, [int(dim) for dim in given.dims.split(",")])))
+        return
+    whole = 0.0
+    for name, score in judge(given.model, data, given.dim):
+        whole = whole or score
+        _say(f"{name:<20} {score:.4f} {score / whole - 1:+8.1%}")
+
+
+def _say(line: str) -> None:
+    sys.stdout.write(f"{line}\n")
+    sys.stdout.flush()
+
+
+STAGES = {"texts": _texts, "teach": _teach, "fit": _fit, "assemble": _assemble, "judge": _judge}
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m tools.starter",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--threads", type=int, default=1)
+    stages = parser.add_subparsers(dest="stage", required=True)
+    texts, teach, fitting, assembling, judging = (stages.add_parser(name) for name in STAGES)
+    texts.add_argument("--pairs", type=Path, required=True)
+    for one in (texts, teach, fitting):
+        one.add_argument("--texts", type=Path, required=True)
+    for one in (teach, fitting):
+        one.add_argument("--teacher", type=Path, required=True, help="an ONNX artifact of pocketvec")
+        one.add_argument("--pause", type=Path, help="nothing is done while this file exists")
+    for one in (fitting, assembling):
+        one.add_argument("--run", type=Path, required=True)
+        one.add_argument("--donor", type=Path, default=STARTER_MODEL, help="lends shape and tokenizer")
+    fitting.add_argument("--steps", type=int, required=True, help="of the whole run")
+    fitting.add_argument("--decay", type=int, default=1, help="over how many last steps the rate falls to 0")
+    fitting.add_argument("--fuse", action=argparse.BooleanOptionalAction, default=True)
+    fitting.add_argument("--bfloat16", action=argparse.BooleanOptionalAction, default=True)
+    assembling.add_argument("--out", type=Path, required=True)
+    judging.add_argument("model", type=Path)
+    judging.add_argument("--data", type=Path, required=True, help="a folder in BEIR layout")
+    judging.add_argument("--split", default="test")
+    judging.add_argument("--queries", type=int, help="only the first ones")
+    judging.add_argument("--others", type=int, help="passages beside those that answer them")
+    judging.add_argument("--no-titles", action="store_true")
+    judging.add_argument("--dim", type=int, default=768)
+    judging.add_argument("--dims", help="only score these dimensions, break nothing")
+    return parser
+
+
+if __name__ == "__main__":
+    sys.exit(main())

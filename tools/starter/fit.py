@@ -1,0 +1,153 @@
+"""The training loop: resumable to the bit, with a constant rate that is brought down only at the end.
+
+The hidden matrices go with Muon, which makes more of a step than AdamW does where steps are few; the token
+table, norms, head and probe with AdamW. Evaluation takes the running average of the weights.
+"""
+
+from __future__ import annotations
+
+import copy
+import dataclasses
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from common.dims import STANDARD_DIMS
+from common.errors import UserError
+from tools.starter.batches import Batch, Order, batches
+from tools.starter.loss import Losses, Sides, losses
+from tools.starter.state import Machine, Progress, load_state, save_state
+from tools.starter.student import Student
+from tools.starter.teacher import wait_while
+
+BETAS = (0.9, 0.98)
+CLIP = 1.0
+LOGGED_STEPS = 20
+
+
+@dataclass(frozen=True)
+class FitConfig:
+    """How to train.
+
+    steps, decay: the rate is constant until `steps - decay` and falls to zero at `steps`, so that a run can
+    be made longer as long as its decay has not begun. average: share of the average that a step keeps.
+    bfloat16: autocast, which is half again as fast on processors that have it.
+    """
+
+    matrix_rate: float = 2e-3
+    table_rate: float = 7e-4
+    rate: float = 1e-3
+    warmup: int = 100
+    steps: int = 1_000_000
+    decay: int = 1
+    average: float = 0.998
+    weight_decay: float = 0.02
+    dims: tuple[int, ...] = STANDARD_DIMS
+    bfloat16: bool = True
+
+    def __post_init__(self) -> None:
+        if not 0 < self.decay <= self.steps:
+            raise UserError(f"decay {self.decay}: must be above 0 and at most the {self.steps} steps")
+
+    def settings(self) -> dict[str, Any]:
+        """What a state cannot change; how long a run is can."""
+        values = asdict(dataclasses.replace(self, steps=1, decay=1))
+        return {name: list(value) if isinstance(value, tuple) else value for name, value in values.items()}
+
+    def factor(self, step: int) -> float:
+        """The rates' factor of a step, counted from 0."""
+        return max(0.0, min(1.0, (step + 1) / self.warmup, (self.steps - step) / self.decay))
+
+
+@dataclass(frozen=True)
+class Run:
+    """Where a run lives, how long it may go on, and what makes it wait."""
+
+    folder: Path
+    save_seconds: float = 240.0
+    pause: Path | None = None
+
+
+def machine_of(student: Student, config: FitConfig) -> Machine:
+    """Optimisers and average around a student."""
+    layers = [p for p in student.encoder.layers.parameters() if p.ndim == 2]
+    table = [student.encoder.embed_tokens.weight]
+    known = {id(p) for p in layers + table}
+    rest = [p for p in student.parameters() if id(p) not in known]
+    groups = [{"params": table, "lr": config.table_rate}, {"params": rest, "lr": config.rate}]
+    matrices = torch.optim.Muon(
+        layers, lr=config.matrix_rate, weight_decay=config.weight_decay, adjust_lr_fn="match_rms_adamw"
+    )
+    others = torch.optim.AdamW(groups, betas=BETAS, weight_decay=0.0, fused=True)
+    return Machine(student, copy.deepcopy(student), (matrices, others))
+
+
+def fit(machine: Machine, order: Order, config: FitConfig, run: Run, say: Callable[[str], None]) -> Progress:
+    """Train until `config.steps`, from the folder's state where there is one; saves it on the way."""
+    settings = config.settings() | {"seed": order.seed, "tokens": order.tokens}
+    progress = load_state(run.folder, machine, settings) or Progress()
+    base = [group["lr"] for group in _groups(machine)]
+    saved, spent = time.monotonic(), time.process_time()
+    recent: list[Losses] = []
+    following = batches(order, progress.place)
+    while progress.step < config.steps:
+        wait_while(run.pause)
+        batch = next(following)
+        for group, rate in zip(_groups(machine), base, strict=True):
+            group["lr"] = rate * config.factor(progress.step)
+        recent.append(step(machine, batch, config))
+        seen = progress.tokens + batch.queries.ids.numel() + batch.passages.ids.numel()
+        progress = Progress(progress.step + 1, seen, batch.after)
+        if progress.step % LOGGED_STEPS == 0:
+            say(_line(progress, recent, time.process_time() - spent))
+            recent, spent = [], time.process_time()
+        if time.monotonic() - saved > run.save_seconds:
+            save_state(run.folder, machine, progress, settings)
+            saved = time.monotonic()
+    save_state(run.folder, machine, progress, settings)
+    return progress
+
+
+def step(machine: Machine, batch: Batch, config: FitConfig) -> Losses:
+    """One optimiser step; returns the losses before it."""
+    student: Any = machine.student
+    with torch.autocast("cpu", torch.bfloat16, enabled=config.bfloat16):
+        sides = Sides(*(student(side.ids, side.mask) for side in (batch.queries, batch.passages)))
+        read = student.probe(sides.both()).float()
+    found = losses(sides, read, batch.teacher, config.dims)
+    found.total.backward()  # type: ignore[no-untyped-call]
+    torch.nn.utils.clip_grad_norm_(student.parameters(), CLIP)
+    for optimizer in machine.optimizers:
+        optimizer.step()
+        optimizer.zero_grad()
+    _follow(machine, config.average)
+    return found
+
+
+@torch.no_grad()
+def _follow(machine: Machine, kept: float) -> None:
+    """Move the average towards the student."""
+    pairs = machine.average.parameters(), machine.student.parameters()
+    torch._foreach_lerp_([p.data for p in pairs[0]], [p.data for p in pairs[1]], 1 - kept)
+
+
+def _groups(machine: Machine) -> Iterator[dict[str, Any]]:
+    for optimizer in machine.optimizers:
+        yield from optimizer.param_groups
+
+
+def _line(progress: Progress, recent: list[Losses], seconds: float) -> str:
+    means = [
+        sum(float(getattr(one, name).detach()) for one in recent) / len(recent)
+        for name in ("cosine", "neighbours", "answer")
+    ]
+    place = progress.place
+    return (
+        f"step {progress.step} ({place.epoch}.{place.shard}.{place.batch}), "
+        f"{progress.tokens / 1e6:.2f}M tokens: cosine {means[0]:.4f}, "
+        f"neighbours {means[1]:.4f}, answer {means[2]:.4f}; {seconds / len(recent):.1f} CPU seconds a step"
+    )

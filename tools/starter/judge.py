@@ -1,0 +1,109 @@
+"""What each part of a checkpoint is worth: NDCG@10 with it, and with it taken away or wrong.
+
+A layer that may be replaced by identity without a loss has learned nothing; a fault that costs nothing is
+one that no gate can see.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from sentence_transformers import SentenceTransformer
+
+from common.prompts import default_query_prompt
+from common.retrieval import RetrievalSet, read_retrieval_set
+from train.checkpoint import load_sentence_transformer
+from train.evaluate import MatryoshkaEvaluator
+
+WRONG_POOLINGS = ("cls", "lasttoken", "max")
+
+
+@dataclass(frozen=True)
+class Sample:
+    """How much of a retrieval set to use: its first queries, and passages beyond those that answer them.
+
+    None is all of them. titles: whether passages keep theirs.
+    """
+
+    queries: int | None = None
+    others: int | None = None
+    titles: bool = True
+
+
+def read_sample(folder: Path, split: str, sample: Sample) -> RetrievalSet:
+    """A part of a retrieval set that is quick to embed, the same at every call."""
+    data = read_retrieval_set(folder, split)
+    queries = dict(list(data.queries.items())[: sample.queries])
+    qrels = {query: data.qrels[query] for query in queries}
+    answers = {document for grades in qrels.values() for document in grades}
+    others = [one.id for one in data.documents if one.id not in answers][: sample.others]
+    kept = answers | set(others)
+    documents = tuple(one for one in data.documents if one.id in kept)
+    if not sample.titles:
+        documents = tuple(dataclasses.replace(one, title=None) for one in documents)
+    return dataclasses.replace(data, documents=documents, queries=queries, qrels=qrels)
+
+
+def scores(model: SentenceTransformer, data: RetrievalSet, dims: Sequence[int]) -> dict[str, float]:
+    """NDCG@10 by dimension."""
+    return MatryoshkaEvaluator(data, dims, default_query_prompt(model.prompts)).by_dim(model)
+
+
+def judge(folder: Path, data: RetrievalSet, dim: int) -> Iterator[tuple[str, float]]:
+    """NDCG@10 at one dimension of the checkpoint as it is, then with each fault in turn, by name."""
+    model = load_sentence_transformer(folder, device="cpu")
+    yield "as it is", scores(model, data, [dim])[str(dim)]
+    for name, fault in faults(model):
+        with fault:
+            yield name, scores(model, data, [dim])[str(dim)]
+
+
+def faults(model: SentenceTransformer) -> Iterator[tuple[str, AbstractContextManager[None]]]:
+    """What can be broken, by name: each breaks the model when entered and mends it when left."""
+    backbone: Any = model[0].model
+    for index in range(len(backbone.layers)):
+        yield f"layer {index} skipped", _replaced(backbone.layers, index, _Skip())
+    nothing = torch.nn.ModuleList(_Skip() for _ in backbone.layers)
+    yield "all layers skipped", _set(backbone, "layers", nothing)
+    window = backbone.config.sliding_window
+    yield "window halved", _set(backbone.config, "sliding_window", window // 2 + 1)
+    for pooling in WRONG_POOLINGS:
+        yield f"{pooling} pooling", _set(model[1], "pooling_mode", pooling)
+    yield "no prompts", _set(model, "prompts", dict.fromkeys(model.prompts, ""))
+    for index in range(2, len(model) - 1):
+        weight = model[index].linear.weight
+        yield f"Dense {index - 1} misread", _set(weight, "data", weight.data.T.reshape(weight.shape))
+
+
+class _Skip(torch.nn.Module):
+    """A layer that passes its input on."""
+
+    def forward(self, hidden_states: torch.Tensor, *args: Any, **kwargs: Any) -> torch.Tensor:
+        """The states as they came."""
+        return hidden_states
+
+
+@contextmanager
+def _set(owner: Any, name: str, value: Any) -> Iterator[None]:
+    before = getattr(owner, name)
+    setattr(owner, name, value)
+    try:
+        yield
+    finally:
+        setattr(owner, name, before)
+
+
+@contextmanager
+def _replaced(layers: torch.nn.ModuleList, index: int, module: torch.nn.Module) -> Iterator[None]:
+    before = layers[index]
+    layers[index] = module
+    try:
+        yield
+    finally:
+        layers[index] = before
