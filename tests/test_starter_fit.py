@@ -3,7 +3,6 @@
 import dataclasses
 from pathlib import Path
 
-import numpy as np
 import pytest
 import tiny_starter
 import torch
@@ -15,7 +14,7 @@ from tools.starter.fit import FitConfig, Run, fit, machine_of
 from tools.starter.loss import Sides, losses
 from tools.starter.state import STATE_NAME
 
-CONFIG = FitConfig(steps=2, dims=tiny_starter.DIMS, bfloat16=False, warmup=1)
+CONFIG = FitConfig(steps=2, dims=tiny_starter.DIMS, bfloat16=False, warmup=1, wordy_steps=1)
 
 
 @pytest.fixture(scope="module")
@@ -53,8 +52,9 @@ def test_a_state_of_other_settings_is_refused(order: Order, tmp_path: Path) -> N
 
 
 def test_the_rate_rises_stays_and_falls_to_zero_at_the_end() -> None:
-    config = FitConfig(warmup=4, steps=100, decay=20)
-    assert [config.factor(step) for step in (0, 3, 79, 80, 90, 100)] == [0.25, 1, 1, 1, 0.5, 0]
+    config = FitConfig(warmup=4, steps=100, decay=20, wordy_steps=8)
+    steps = (0, 3, 7, 8, 11, 80, 90, 100)
+    assert [config.factor(step) for step in steps] == [0.25, 1, 1, 0.25, 1, 1, 0.5, 0]
 
 
 def test_the_order_can_be_entered_anywhere_and_goes_on_for_ever(order: Order) -> None:
@@ -102,12 +102,21 @@ def test_a_passage_that_the_teacher_prefers_to_the_answer_is_no_wrong_answer() -
     assert float(losses(student, student.both(), same, [3]).answer) > 10
 
 
-def test_layers_carry_most_of_the_student_from_the_start(order: Order) -> None:
-    student = tiny_starter.new_student(order.donor)
-    ids = torch.from_numpy(np.arange(5, 45)[None])
-    kept: list[torch.Tensor] = []
-    student.encoder.norm.register_forward_pre_hook(lambda module, inputs: kept.append(inputs[0]))
-    with torch.no_grad():
-        words = student.encoder.embed_tokens(ids)
-        student.encoder(input_ids=ids)
-    assert float((kept[0] - words).square().mean() / words.square().mean()) > 0.7
+def test_first_the_words_alone_learn_then_the_layers_grow_as_loud_as_they_shall(
+    order: Order, tmp_path: Path
+) -> None:
+    words = dataclasses.replace(CONFIG, wordy_steps=2, growing_steps=1)
+    before = tiny_starter.new_student(order.donor).state_dict()
+    after = trained(order, tmp_path, words)
+    layer = "encoder.layers.0.mlp.up_proj.weight"
+    assert torch.equal(after[f"student.{layer}"], before[layer])
+    grown = trained(order, tmp_path, dataclasses.replace(words, steps=5))
+    assert not torch.equal(grown[f"student.{layer}"], before[layer])
+    factor = 1 + grown["student.encoder.layers.0.post_attention_layernorm.weight"]
+    assert float(factor.square().mean().sqrt()) == pytest.approx(words.loud, rel=0.02)
+
+
+def test_loudness_grows_by_the_same_share_each_step() -> None:
+    config = FitConfig(wordy_steps=10, growing_steps=4, quiet=0.1, loud=0.5)
+    found = [config.loudness(step) for step in (0, 10, 12, 14, 99)]
+    assert found == pytest.approx([0.1, 0.1, (0.1 * 0.5) ** 0.5, 0.5, 0.5])

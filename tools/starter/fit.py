@@ -1,5 +1,6 @@
 """The training loop: resumable to the bit, with a constant rate that is brought down only at the end.
 
+First the table and the head without the layers, a bag of words; then everything, the layers growing louder.
 The hidden matrices go with Muon, which makes more of a step than AdamW does where steps are few; the token
 table, norms, head and probe with AdamW. Evaluation takes the running average of the weights.
 """
@@ -21,11 +22,13 @@ from common.errors import UserError
 from tools.starter.batches import Batch, Order, batches
 from tools.starter.loss import Losses, Sides, losses
 from tools.starter.state import Machine, Progress, load_state, save_state
-from tools.starter.student import Student
+from tools.starter.student import Student, hold_branches
 from tools.starter.teacher import wait_while
 
 BETAS = (0.9, 0.98)
 CLIP = 1.0
+YOUNG = 10
+"""The average forgets faster while a run has not many times so many steps, so as not to hold its start."""
 LOGGED_STEPS = 20
 
 
@@ -33,13 +36,20 @@ LOGGED_STEPS = 20
 class FitConfig:
     """How to train.
 
+    wordy_steps: without the layers; then growing_steps in which each branch grows from `quiet` to `loud`, its
+    root mean square beside 1 of a token's vector. Rates are of Muon's matrices, the table and the rest.
     steps, decay: the rate is constant until `steps - decay` and falls to zero at `steps`, so that a run can
     be made longer as long as its decay has not begun. average: share of the average that a step keeps.
     bfloat16: autocast, which is half again as fast on processors that have it.
     """
 
+    wordy_steps: int = 300
+    wordy_table_rate: float = 3e-3
+    growing_steps: int = 800
+    quiet: float = 0.1
+    loud: float = 0.5
     matrix_rate: float = 2e-3
-    table_rate: float = 7e-4
+    table_rate: float = 5e-4
     rate: float = 1e-3
     warmup: int = 100
     steps: int = 1_000_000
@@ -59,8 +69,20 @@ class FitConfig:
         return {name: list(value) if isinstance(value, tuple) else value for name, value in values.items()}
 
     def factor(self, step: int) -> float:
-        """The rates' factor of a step, counted from 0."""
-        return max(0.0, min(1.0, (step + 1) / self.warmup, (self.steps - step) / self.decay))
+        """The rates' factor of a step, counted from 0; both phases warm up."""
+        begun = step if step < self.wordy_steps else step - self.wordy_steps
+        return max(0.0, min(1.0, (begun + 1) / self.warmup, (self.steps - step) / self.decay))
+
+    def rates(self, step: int) -> tuple[float, float, float]:
+        """The rates of a step: of the matrices, the table and the rest."""
+        table = self.wordy_table_rate if step < self.wordy_steps else self.table_rate
+        factor = self.factor(step)
+        return self.matrix_rate * factor, table * factor, self.rate * factor
+
+    def loudness(self, step: int) -> float:
+        """What a branch adds at a step; between `quiet` and `loud` it grows by the same share each step."""
+        grown = min(1.0, max(0.0, (step - self.wordy_steps) / self.growing_steps))
+        return float(self.quiet * (self.loud / self.quiet) ** grown)
 
 
 @dataclass(frozen=True)
@@ -90,16 +112,15 @@ def fit(machine: Machine, order: Order, config: FitConfig, run: Run, say: Callab
     """Train until `config.steps`, from the folder's state where there is one; saves it on the way."""
     settings = config.settings() | {"seed": order.seed, "tokens": order.tokens}
     progress = load_state(run.folder, machine, settings) or Progress()
-    base = [group["lr"] for group in _groups(machine)]
     saved, spent = time.monotonic(), time.process_time()
     recent: list[Losses] = []
     following = batches(order, progress.place)
     while progress.step < config.steps:
         wait_while(run.pause)
         batch = next(following)
-        for group, rate in zip(_groups(machine), base, strict=True):
-            group["lr"] = rate * config.factor(progress.step)
+        _prepare(machine, config, progress.step)
         recent.append(step(machine, batch, config))
+        _follow(machine, min(config.average, (progress.step + 1) / (progress.step + YOUNG)))
         seen = progress.tokens + batch.queries.ids.numel() + batch.passages.ids.numel()
         progress = Progress(progress.step + 1, seen, batch.after)
         if progress.step % LOGGED_STEPS == 0:
@@ -110,6 +131,15 @@ def fit(machine: Machine, order: Order, config: FitConfig, run: Run, say: Callab
             saved = time.monotonic()
     save_state(run.folder, machine, progress, settings)
     return progress
+
+
+def _prepare(machine: Machine, config: FitConfig, number: int) -> None:
+    """Set the rates, and the loudness of the layers, of a step counted from 0."""
+    student: Any = machine.student
+    for group, rate in zip(_groups(machine), config.rates(number), strict=True):
+        group["lr"] = rate
+    student.wordy = number < config.wordy_steps
+    hold_branches(student, config.loudness(number))
 
 
 def step(machine: Machine, batch: Batch, config: FitConfig) -> Losses:
@@ -124,7 +154,6 @@ def step(machine: Machine, batch: Batch, config: FitConfig) -> Losses:
     for optimizer in machine.optimizers:
         optimizer.step()
         optimizer.zero_grad()
-    _follow(machine, config.average)
     return found
 
 

@@ -1,9 +1,9 @@
 """The student: Gemma's encoder, mean pooling, two Dense layers, and a probe into the teacher's space.
 
-The token table starts from the teacher's vectors of single pieces, which is knowledge of words that few steps
-cannot teach. What keeps it from being the whole model is the scale of the residual branches: each starts at
-half of the stream's size, twelve of them together at three quarters of its variance, so that words reach the
-sentence vector only through layers that have learned to pass and combine them.
+The token table starts from the teacher's vectors of single pieces, which is knowledge of words that few
+steps cannot teach, and is fitted with the head alone first: a good bag of words. The layers come in as a
+whisper and are made louder step by step, to a size that training may not take back. So the bag of words is
+never lost, and in the end three quarters of the stream are what layers added: they have to be right.
 """
 
 from __future__ import annotations
@@ -25,8 +25,6 @@ from common.files import read_json
 
 Float32 = npt.NDArray[np.float32]
 
-BRANCH_SCALE = 0.5
-"""Root mean square of what a residual branch adds at the start; a token's vector has 1."""
 RARE = 1e-3
 """Pieces of this frequency start with half of a rare piece's weight."""
 LEAST_WEIGHT = 0.03
@@ -61,10 +59,15 @@ class Student(nn.Module):
             nn.Linear(one["in_features"], one["out_features"], bias=False) for one in widths
         )
         self.probe = nn.Linear(widths[1]["out_features"], teacher_width, bias=False)
+        self.wordy = False
+        """Whether the layers are left out, which leaves a bag of words."""
 
     def forward(self, ids: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
         """Sentence vectors of a padded batch: mean over the tokens, through both Dense layers."""
-        states = self.encoder(input_ids=ids, attention_mask=mask).last_hidden_state
+        if self.wordy:
+            states = self.encoder.norm(self.encoder.embed_tokens(ids))
+        else:
+            states = self.encoder(input_ids=ids, attention_mask=mask).last_hidden_state
         kept = mask.unsqueeze(-1).to(states.dtype)
         pooled = (states * kept).sum(1) / kept.sum(1)
         vectors: torch.Tensor = self.second(self.first(pooled))
@@ -94,6 +97,18 @@ def _rms_norm(states: torch.Tensor, weight: torch.Tensor, epsilon: float) -> tor
 
 
 @torch.no_grad()
+def hold_branches(student: Student, scale: float) -> None:
+    """Give every residual branch this root mean square; a token's vector has 1 where it enters.
+
+    How a branch's size is shared among its channels is left as it is.
+    """
+    for layer in student.encoder.layers:
+        for norm in (layer.post_attention_layernorm, layer.post_feedforward_layernorm):
+            factor = norm.weight + 1  # what transformers multiplies with
+            norm.weight.copy_(factor * (scale / factor.square().mean().sqrt()) - 1)
+
+
+@torch.no_grad()
 def begin(student: Student, beginning: Beginning, seed: int) -> None:
     """Set the weights that training starts from, in place."""
     generator = torch.Generator().manual_seed(seed)
@@ -103,8 +118,6 @@ def begin(student: Student, beginning: Beginning, seed: int) -> None:
     table[student.encoder.config.pad_token_id] = 0
     student.encoder.embed_tokens.weight.copy_(table)
     for layer in student.encoder.layers:
-        for norm in (layer.post_attention_layernorm, layer.post_feedforward_layernorm):
-            norm.weight.fill_(BRANCH_SCALE - 1)
         for module in layer.modules():
             if isinstance(module, nn.Linear):
                 nn.init.normal_(module.weight, std=module.in_features**-0.5, generator=generator)
