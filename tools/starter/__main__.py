@@ -19,11 +19,11 @@ import torch
 
 from common.errors import UserError
 from pocketvec import STARTER_MODEL
-from tools.starter.assemble import assemble
+from tools.starter.assemble import AVERAGE, STUDENT, assemble
 from tools.starter.batches import Order
 from tools.starter.beginning import new_student
 from tools.starter.fit import FitConfig, Run, fit, machine_of
-from tools.starter.judge import Sample, judge, read_sample, scores
+from tools.starter.judge import Sample, judge, planets, read_sample, scores
 from tools.starter.state import STATE_NAME
 from tools.starter.student import Student, fuse_norms
 from tools.starter.teacher import embed_shards, read_vectors
@@ -56,7 +56,7 @@ def _teach(given: argparse.Namespace) -> None:
 
 
 def _fit(given: argparse.Namespace) -> None:
-    order = Order(given.texts, given.donor, SEED, TOKENS)
+    order = Order(given.texts, given.donor, SEED, given.tokens)
     config = FitConfig(steps=given.steps, decay=given.decay, bfloat16=given.bfloat16)
     given.run.mkdir(parents=True, exist_ok=True)
     if (given.run / STATE_NAME).exists():
@@ -64,14 +64,14 @@ def _fit(given: argparse.Namespace) -> None:
         student = Student(given.donor, width)
     else:
         student = new_student(order, given.teacher)
-    machine = machine_of(student, config)
+    machine = machine_of(student.to(given.device), config)
     if given.fuse:
         fuse_norms(student)
     fit(machine, order, config, Run(given.run, pause=given.pause), _say)
 
 
 def _assemble(given: argparse.Namespace) -> None:
-    assemble(given.run, given.donor, given.out)
+    assemble(given.run, given.donor, given.out, STUDENT if given.last else AVERAGE)
 
 
 def _judge(given: argparse.Namespace) -> None:
@@ -79,7 +79,8 @@ def _judge(given: argparse.Namespace) -> None:
     data = read_sample(given.data, given.split, sample)
     if given.dims:
         model = load_sentence_transformer(given.model, device="cpu")
-        _say(str(scores(model, data, [int(dim) for dim in given.dims.split(",")])))
+        _say(f"NDCG@10 {scores(model, data, [int(dim) for dim in given.dims.split(',')])}")
+        _say(f"Red Planet {planets(model)}")
         return
     whole = 0.0
     for name, score in judge(given.model, data, given.dim):
@@ -108,16 +109,19 @@ def _parser() -> argparse.ArgumentParser:
     for one in (texts, teach, fitting):
         one.add_argument("--texts", type=Path, required=True)
     for one in (teach, fitting):
-        one.add_argument("--teacher", type=Path, required=True, help="an ONNX artifact of pocketvec")
+        one.add_argument("--teacher", type=Path, required=True, help="an artifact, or a model folder")
         one.add_argument("--pause", type=Path, help="nothing is done while this file exists")
     for one in (fitting, assembling):
         one.add_argument("--run", type=Path, required=True)
         one.add_argument("--donor", type=Path, default=STARTER_MODEL, help="lends shape and tokenizer")
     fitting.add_argument("--steps", type=int, required=True, help="of the whole run")
     fitting.add_argument("--decay", type=int, default=1, help="over how many last steps the rate falls to 0")
+    fitting.add_argument("--device", default="cpu")
+    fitting.add_argument("--tokens", type=int, default=TOKENS, help="of a batch, padding included")
     fitting.add_argument("--fuse", action=argparse.BooleanOptionalAction, default=True)
     fitting.add_argument("--bfloat16", action=argparse.BooleanOptionalAction, default=True)
     assembling.add_argument("--out", type=Path, required=True)
+    assembling.add_argument("--last", action="store_true", help="the last step's weights, not the average")
     judging.add_argument("model", type=Path)
     judging.add_argument("--data", type=Path, required=True, help="a folder in BEIR layout")
     judging.add_argument("--split", default="test")

@@ -14,13 +14,13 @@ from common.files import whole_folder
 from tools.starter.state import STATE_NAME
 
 WEIGHTS_NAME = "model.safetensors"
-AVERAGE = "average."
+AVERAGE, STUDENT = "average.", "student."
 PLACES = {"encoder.": "", "first.": "2_Dense", "second.": "3_Dense"}
 """Where a part of the student goes, by its prefix; the probe goes nowhere."""
 
 
-def assemble(run: Path, donor: Path, out: Path) -> None:
-    """Write the checkpoint folder `out` in bfloat16, whole or not at all.
+def assemble(run: Path, donor: Path, out: Path, weights: str = AVERAGE) -> None:
+    """Write the checkpoint folder `out` in bfloat16, whole or not at all: the average or the last student.
 
     The model card is the donor's and has to be written anew. Raises UserError for a run without a state and
     for an `out` that exists.
@@ -30,9 +30,9 @@ def assemble(run: Path, donor: Path, out: Path) -> None:
     with whole_folder(out) as folder:
         shutil.copytree(donor, folder, dirs_exist_ok=True, ignore=shutil.ignore_patterns(WEIGHTS_NAME))
         with safe_open(run / STATE_NAME, framework="pt") as stored:
-            names = [name for name in stored.keys() if name.startswith(AVERAGE)]  # noqa: SIM118
+            names = [name for name in stored.keys() if name.startswith(weights)]  # noqa: SIM118
             for prefix, place in PLACES.items():
-                start = AVERAGE + prefix
+                start = weights + prefix
                 chosen = {name: stored.get_tensor(name) for name in names if name.startswith(start)}
                 _write(folder / place / WEIGHTS_NAME, _renamed(chosen, start, "linear." if place else ""))
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -24,6 +25,8 @@ from tools.starter.teacher import embedded_rows, vectors_path
 from tools.starter.texts import shard_paths
 
 Int64 = npt.NDArray[np.int64]
+Int32 = npt.NDArray[np.int32]
+Float16 = npt.NDArray[np.float16]
 Float32 = npt.NDArray[np.float32]
 
 MAX_TOKENS = 320
@@ -48,6 +51,10 @@ class Tokens:
     ids: torch.Tensor
     mask: torch.Tensor
 
+    def to(self, device: torch.device) -> Tokens:
+        """The same on a device."""
+        return Tokens(self.ids.to(device), self.mask.to(device))
+
 
 @dataclass(frozen=True)
 class Batch:
@@ -58,15 +65,19 @@ class Batch:
     teacher: Sides
     after: Place
 
+    def to(self, device: torch.device) -> Batch:
+        """The same on a device."""
+        return Batch(self.queries.to(device), self.passages.to(device), self.teacher.to(device), self.after)
+
 
 @dataclass(frozen=True)
 class Encoded:
     """A shard's token ids and the teacher's vectors of them."""
 
-    queries: list[list[int]]
-    passages: list[list[int]]
-    query_vectors: Float32
-    passage_vectors: Float32
+    queries: list[Int32]
+    passages: list[Int32]
+    query_vectors: Float16
+    passage_vectors: Float16
 
     def lengths(self) -> Float32:
         """Tokens of each row's passage and query together, float32 [rows]."""
@@ -115,6 +126,7 @@ def wait_for(shard: Path) -> Path:
     return shard
 
 
+@cache
 def encode_shard(shard: Path, donor: Path) -> Encoded:
     """Tokenise a shard behind the donor's prompts, titles in their place."""
     rows, queries, passages = embedded_rows(shard)
@@ -124,12 +136,9 @@ def encode_shard(shard: Path, donor: Path) -> Encoded:
     tokenizer = Tokenizer.from_file(str(donor / "tokenizer.json"))
     tokenizer.no_padding()
     tokenizer.enable_truncation(MAX_TOKENS)
-    return Encoded(
-        [found.ids for found in tokenizer.encode_batch([ask + row.query for row in rows])],
-        [found.ids for found in tokenizer.encode_batch(told)],
-        queries,
-        passages,
-    )
+    asked = [ask + row.query for row in rows]
+    ids = [[np.array(one.ids, np.int32) for one in tokenizer.encode_batch(side)] for side in (asked, told)]
+    return Encoded(ids[0], ids[1], queries, passages)
 
 
 def _following(place: Place, shards: int) -> Place:
@@ -164,7 +173,9 @@ def _fill(encoded: Encoded, rows: list[int], tokens: int) -> list[Int64]:
 
 
 def _batch(encoded: Encoded, rows: Int64, after: Place) -> Batch:
-    vectors = (torch.from_numpy(side[rows]) for side in (encoded.query_vectors, encoded.passage_vectors))
+    vectors = (
+        torch.from_numpy(side[rows]).float() for side in (encoded.query_vectors, encoded.passage_vectors)
+    )
     return Batch(
         pad([encoded.queries[row] for row in rows]),
         pad([encoded.passages[row] for row in rows]),
@@ -173,7 +184,7 @@ def _batch(encoded: Encoded, rows: Int64, after: Place) -> Batch:
     )
 
 
-def pad(rows: list[list[int]]) -> Tokens:
+def pad(rows: list[Int32]) -> Tokens:
     """Ids to the right of which 0 fills up, and the mask that says which are which."""
     ids = np.zeros((len(rows), max(map(len, rows))), dtype=np.int64)
     mask = np.zeros_like(ids)

@@ -30,5 +30,5 @@ def new_student(order: Order, teacher: Path) -> Student:
     torch.manual_seed(order.seed)
     student = Student(order.donor, pieces.shape[1])
     shares = (counts / counts.sum()).astype(np.float32)
-    begin(student, Beginning(pieces, shares, np.concatenate(sentences)), order.seed)
+    begin(student, Beginning(pieces, shares, np.concatenate(sentences).astype(np.float32)), order.seed)
     return student

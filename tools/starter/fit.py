@@ -145,7 +145,9 @@ def _prepare(machine: Machine, config: FitConfig, number: int) -> None:
 def step(machine: Machine, batch: Batch, config: FitConfig) -> Losses:
     """One optimiser step; returns the losses before it."""
     student: Any = machine.student
-    with torch.autocast("cpu", torch.bfloat16, enabled=config.bfloat16):
+    device = student.probe.weight.device
+    batch = batch.to(device)
+    with torch.autocast(device.type, torch.bfloat16, enabled=config.bfloat16):
         sides = Sides(*(student(side.ids, side.mask) for side in (batch.queries, batch.passages)))
         read = student.probe(sides.both()).float()
     found = losses(sides, read, batch.teacher, config.dims)
@@ -154,7 +156,7 @@ def step(machine: Machine, batch: Batch, config: FitConfig) -> Losses:
     for optimizer in machine.optimizers:
         optimizer.step()
         optimizer.zero_grad()
-    return found
+    return found.detached()
 
 
 @torch.no_grad()
@@ -171,7 +173,7 @@ def _groups(machine: Machine) -> Iterator[dict[str, Any]]:
 
 def _line(progress: Progress, recent: list[Losses], seconds: float) -> str:
     means = [
-        sum(float(getattr(one, name).detach()) for one in recent) / len(recent)
+        sum(float(getattr(one, name)) for one in recent) / len(recent)
         for name in ("cosine", "neighbours", "answer")
     ]
     place = progress.place

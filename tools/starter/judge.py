@@ -16,12 +16,20 @@ from typing import Any
 import torch
 from sentence_transformers import SentenceTransformer
 
-from common.prompts import default_query_prompt
+from common.prompts import default_document_prompt, default_query_prompt
 from common.retrieval import RetrievalSet, read_retrieval_set
 from train.checkpoint import load_sentence_transformer
-from train.evaluate import MatryoshkaEvaluator
+from train.evaluate import MatryoshkaEvaluator, encode_prompted
 
 WRONG_POOLINGS = ("cls", "lasttoken", "max")
+RED_PLANET = "Which planet is known as the Red Planet?"
+PLANETS = {
+    "Venus": "Venus is often called Earth's twin because of its similar size and proximity.",
+    "Mars": "Mars, known for its reddish appearance, is often referred to as the Red Planet.",
+    "Jupiter": "Jupiter, the largest planet in our solar system, has a prominent red spot.",
+    "Saturn": "Saturn, famous for its rings, is sometimes mistaken for the Red Planet.",
+}
+"""The example of google/embeddinggemma-300m's model card."""
 
 
 @dataclass(frozen=True)
@@ -53,6 +61,14 @@ def read_sample(folder: Path, split: str, sample: Sample) -> RetrievalSet:
 def scores(model: SentenceTransformer, data: RetrievalSet, dims: Sequence[int]) -> dict[str, float]:
     """NDCG@10 by dimension."""
     return MatryoshkaEvaluator(data, dims, default_query_prompt(model.prompts)).by_dim(model)
+
+
+def planets(model: SentenceTransformer) -> dict[str, float]:
+    """Cosines of the model card's question and its four passages, by planet."""
+    asked = [(default_query_prompt(model.prompts), RED_PLANET)]
+    told = [(default_document_prompt(model.prompts), text) for text in PLANETS.values()]
+    question, *passages = encode_prompted(model, asked + told)
+    return {name: round(float(question @ one), 3) for name, one in zip(PLANETS, passages, strict=True)}
 
 
 def judge(folder: Path, data: RetrievalSet, dim: int) -> Iterator[tuple[str, float]]:

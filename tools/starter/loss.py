@@ -28,6 +28,10 @@ class Sides:
         """All of them in one table [2 n, width]."""
         return torch.cat([self.queries, self.passages])
 
+    def to(self, device: torch.device) -> Sides:
+        """The same on a device."""
+        return Sides(self.queries.to(device), self.passages.to(device))
+
     def cut(self, dim: int) -> Sides:
         """Unit vectors of the first `dim` numbers."""
         return Sides(*(F.normalize(side[:, :dim], dim=1) for side in (self.queries, self.passages)))
@@ -40,6 +44,10 @@ class Losses:
     cosine: torch.Tensor
     neighbours: torch.Tensor
     answer: torch.Tensor
+
+    def detached(self) -> Losses:
+        """The same numbers without what made them."""
+        return Losses(self.cosine.detach(), self.neighbours.detach(), self.answer.detach())
 
     @property
     def total(self) -> torch.Tensor:
