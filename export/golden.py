@@ -117,10 +117,10 @@ def make_golden(source: Source, max_tokens: int) -> list[GoldenText]:
     """Reference ids and full-dimension vectors from plain Sentence Transformers, one text at a time.
 
     Texts are cut to `max_tokens`, at most the model's own limit. A text that gives no token (possible
-    without special tokens) is left out.
+    without special tokens) is left out. Vectors stay with the source, for its next runtime.
     """
     golden: list[GoldenText] = []
-    known: dict[tuple[str, tuple[int, ...]], list[float]] = {}
+    known: dict[tuple[str, tuple[int, ...]], list[float]] = source.known.setdefault(GOLDEN_NAME, {})
     limit, source.model.max_seq_length = source.model.max_seq_length, max_tokens
     try:
         for prompt, text in golden_texts(source.model.prompts, max_tokens):
