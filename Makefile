@@ -9,8 +9,8 @@ READY := $(VENV)/ready
 run: $(READY)  ## set up, then train, merge, export, quantise, bench and gate the embedded default
 	$(BIN)/pocketvec run
 
-test: $(READY)  ## set up, then run the tests
-	$(BIN)/python -m pytest
+test: $(READY)  ## set up, then run the tests in two processes
+	$(BIN)/python -m pytest --numprocesses 2 --dist worksteal
 
 android: $(READY)  ## set up, fetch Kotlin, arm64 emulation and adb into .tools, and run the tests that need them
 	$(BIN)/python -m android_harness.toolchain
