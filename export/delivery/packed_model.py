@@ -154,7 +154,7 @@ def _check_packing(package: Package, file: PackedFile, config: BundleConfig | No
     """Whether a file that is to be mapped will lie in the .apk as it is, and at a good place."""
     if package.kind == APK and not file.stored:
         found.faults.append(f"{file.path}: compressed; add its ending to androidResources.noCompress")
-    if package.kind == APK and file.offset is not None:
+    if package.kind == APK and file.offset is not None and file.path.endswith(".tflite"):
         _check_offset(file.path, file.offset, found)
     if package.kind == AAB and config is not None and not config.leaves_stored(_path_in_apk(file.path)):
         found.faults.append(
@@ -164,17 +164,13 @@ def _check_packing(package: Package, file: PackedFile, config: BundleConfig | No
 
 
 def _check_offset(path: str, offset: int, found: Findings) -> None:
+    """Only LiteRT maps a model in the .apk; what onnxruntime opens is copied out first."""
     if offset % MAP_ALIGNMENT:
-        found.faults.append(
-            f"{path}: begins at byte {offset}, not at a multiple of {MAP_ALIGNMENT}; zipalign"
-        )
-        return
-    missed = [f"{page // 1024} KB" for page in PAGES if offset % page]
-    if missed:
+        rule = f"not at a multiple of {MAP_ALIGNMENT}: zipalign it"
+        found.faults.append(f"{path}: begins at byte {offset}, {rule}")
+    elif missed := [f"{page // 1024} KB" for page in PAGES if offset % page]:
         sizes = " and ".join(missed)
-        found.notes.append(
-            f"{path}: begins at byte {offset}, within a page of {sizes}: map from the page's start"
-        )
+        found.notes.append(f"{path}: begins within a page of {sizes}, at byte {offset}: map from its start")
 
 
 def _path_in_apk(path: str) -> str:

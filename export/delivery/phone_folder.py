@@ -37,7 +37,7 @@ def write_phone_folder(artifact: Artifact, folder: Path) -> None:
 
 
 def phone_files(artifact: Artifact) -> list[str]:
-    """Names of the files to copy as they are. Raises UserError when the Kotlin library could not open them."""
+    """Files to copy as they are. Raises UserError when the Kotlin library could not open them."""
     manifest = artifact.manifest
     if manifest.runtime not in PHONE_RUNTIMES:
         known = " and ".join(PHONE_RUNTIMES)
