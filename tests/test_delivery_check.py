@@ -129,7 +129,7 @@ def schema(folder: Path) -> None:
     path.write_text(path.read_text().replace("pocketvec.manifest/1", "pocketvec.manifest/9"))
 
 
-DAMAGE: list[tuple[Callable[[Path], None], str]] = [
+DAMAGE: list[tuple[Callable[[Path], object], str]] = [
     (alter, "model.tflite: its SHA-256 differs from the manifest's; the file was altered"),
     (cut, "tokenizer.bin: 2999 bytes, but the manifest says 3000"),
     (
@@ -148,7 +148,7 @@ DAMAGE: list[tuple[Callable[[Path], None], str]] = [
 @pytest.mark.parametrize("form", ["folder", "apk", "aab"])
 @pytest.mark.parametrize(("damage", "message"), DAMAGE, ids=[message[:40] for _, message in DAMAGE])
 def test_a_model_that_a_phone_could_not_open_is_a_fault(
-    assets: Path, tmp_path: Path, damage: Callable[[Path], None], message: str, form: str
+    assets: Path, tmp_path: Path, damage: Callable[[Path], object], message: str, form: str
 ) -> None:
     damage(assets / "pocketvec" / NAME)
     whole = {"folder": lambda: tmp_path / "out", "apk": lambda: apk(tmp_path / "a.apk", assets)}
@@ -180,6 +180,24 @@ def test_in_an_aab_the_globs_decide_what_will_be_compressed(assets: Path, tmp_pa
     assert check_android_assets(aab(tmp_path / "a.aab", assets)) == ContractCheck(())
     (fault,) = check_android_assets(aab(tmp_path / "b.aab", assets, globs=GLOBS[:1])).faults
     assert fault.startswith(f"base/assets/pocketvec/{NAME}/tokenizer.bin: no uncompressed_glob")
+
+
+def test_in_an_aab_assets_of_the_app_and_of_a_pack_are_told_apart(assets: Path, tmp_path: Path) -> None:
+    path = aab(tmp_path / "a.aab", assets)
+    with zipfile.ZipFile(path, "a") as archive:
+        archive.writestr("models/manifest/AndroidManifest.xml", "")
+        for file in (assets / "pocketvec" / NAME).iterdir():
+            archive.write(file, f"models/assets/pocketvec/{file.name}")
+    for check, looked_at, other in [
+        (check_android_assets, "base", "models"),
+        (check_asset_pack, "models", "base"),
+    ]:
+        found = check(path)
+        assert found.faults == ()
+        assert [note.partition("/")[0] for note in found.notes] == [other]
+        assert looked_at not in found.notes[0]
+    (fault,) = check_asset_pack(aab(tmp_path / "b.aab", assets)).faults
+    assert fault.startswith("it holds no model")
 
 
 def test_a_whole_artifact_among_the_assets_holds_with_a_note_of_what_is_too_much(tmp_path: Path) -> None:

@@ -53,9 +53,9 @@ def test_what_is_written_holds_as_a_folder_and_in_an_aab(pack: Path) -> None:
     assert check_asset_pack(aab(pack)) == ContractCheck(())
 
 
-def rename(before: str, after: str) -> Callable[[Path], None]:
+def rename(before: str, after: str) -> Callable[[Path], object]:
     return lambda pack: (
-        (assets(pack) / f"pocketvec{before}").rename(assets(pack) / f"pocketvec{after}") and None
+        (assets(pack) / f"pocketvec{before}").rename(assets(pack) / f"pocketvec{after}")
     )
 
 
@@ -73,7 +73,7 @@ def same_profile(pack: Path) -> None:
     path.write_text(json.dumps(manifest))
 
 
-BROKEN: list[tuple[Callable[[Path], None], list[str]]] = [
+BROKEN: list[tuple[Callable[[Path], object], list[str]]] = [
     (
         rename("#group_other", ""),
         [
@@ -102,7 +102,7 @@ BROKEN: list[tuple[Callable[[Path], None], list[str]]] = [
 @pytest.mark.parametrize("form", ["folder", "aab"])
 @pytest.mark.parametrize(("damage", "messages"), BROKEN, ids=[messages[0][:40] for _, messages in BROKEN])
 def test_folders_that_leave_phones_without_one_model_are_faults(
-    pack: Path, damage: Callable[[Path], None], messages: list[str], form: str
+    pack: Path, damage: Callable[[Path], object], messages: list[str], form: str
 ) -> None:
     damage(pack)
     faults = check_asset_pack(pack if form == "folder" else aab(pack)).faults

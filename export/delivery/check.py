@@ -29,7 +29,7 @@ def check_android_assets(path: Path) -> ContractCheck:
     """
     package, found = open_package(path), Findings()
     config = read_bundle_config(package) if package.kind == AAB else None
-    models = find_models(package, found)
+    models = find_models(package, found, lambda one: package.kind != AAB or not _is_pack(package, one))
     for model in models:
         check_model(package, model, config, found)
         for suffix in suffixes(model.asset_path):
@@ -50,7 +50,7 @@ def check_asset_pack(path: Path) -> ContractCheck:
     match), that all hold one model, and Google Play's limit for a pack.
     """
     package, found = open_package(path), Findings()
-    models = find_models(package, found)
+    models = find_models(package, found, lambda one: package.kind != AAB or _is_pack(package, one))
     config = read_bundle_config(package) if package.kind == AAB else None
     for model in models:
         check_model(package, model, _config_of_pack(package, model, config), found)
@@ -73,6 +73,12 @@ def _result(found: Findings) -> ContractCheck:
 
 def _what(package: Package) -> str:
     return "the models" if package.kind == FOLDER else package.path.name
+
+
+def _is_pack(package: Package, model: PackedModel) -> bool:
+    """Whether a model of an .aab is in an asset pack: a module of nothing but assets and a manifest."""
+    ours = [name for name in package.files if name.startswith(f"{model.module}/")]
+    return all(name.startswith((f"{model.module}/assets/", f"{model.module}/manifest/")) for name in ours)
 
 
 def _base_bytes(package: Package, models: list[PackedModel]) -> int:

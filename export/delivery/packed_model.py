@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import PurePosixPath
 
@@ -64,8 +65,13 @@ class Findings:
     notes: list[str] = field(default_factory=list)
 
 
-def find_models(package: Package, found: Findings) -> list[PackedModel]:
-    """Every folder of the package with a pocketvec manifest; what is wrong with a manifest is a fault."""
+def find_models(
+    package: Package, found: Findings, wanted: Callable[[PackedModel], bool]
+) -> list[PackedModel]:
+    """The wanted folders of the package with a pocketvec manifest.
+
+    What is wrong with a manifest is a fault, as is finding none; others than the wanted ones are noted.
+    """
     models = []
     for name in package.files:
         path = PurePosixPath(name)
@@ -81,6 +87,9 @@ def find_models(package: Package, found: Findings) -> list[PackedModel]:
                 found.faults.append(f"{name}: schema '{schema}' is not '{MANIFEST_SCHEMA}'")
         except UserError as error:
             found.faults.append(str(error).removeprefix(f"{package.path}: "))
+    other = [model for model in models if not wanted(model)]
+    found.notes += [f"{one.folder}: not looked at; it is delivered in another way" for one in other]
+    models = [model for model in models if wanted(model)]
     if not models and not found.faults:
         found.faults.append(f"it holds no model: no assets/.../{MANIFEST_NAME} of schema {MANIFEST_SCHEMA}")
     return models
