@@ -30,17 +30,17 @@ def sample(
     checkpoint: str = "one",
     tokenizer_bin: bool = True,
 ) -> Artifact:
-    """An artifact folder whose files have the right names and hashes and say nothing."""
+    """An artifact folder whose files have the right names and hashes, say nothing and compress well."""
     runtime, precision, _ = name.split("-")
     folder = parent / name
     folder.mkdir(parents=True)
     weights = model_file(runtime)
     for file in [weights] if runtime == "litert" else [weights, f"{weights}.data", f"{weights}.head"]:
-        (folder / file).write_bytes(os.urandom(int(megabytes * 1e6)))
+        (folder / file).write_bytes(os.urandom(100) * int(megabytes * 1e4))
     model = {"type": "BPE" if tokenizer_bin else "WordPiece"}
     (folder / "tokenizer.json").write_text(json.dumps({"model": model}))
     if tokenizer_bin:
-        (folder / "tokenizer.bin").write_bytes(os.urandom(3000))
+        (folder / "tokenizer.bin").write_bytes(os.urandom(100) * 30)
     (folder / "weights.json").write_text("{}")
     texts = [GoldenText(f"text {n}", "", list(range(n + 2)), [1.0, *[0.0] * (DIM - 1)]) for n in range(LONG)]
     write_golden(folder / "golden.json", texts, DIM)

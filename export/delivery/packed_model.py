@@ -24,7 +24,7 @@ from export.manifest import (
 
 ASSETS = "assets"
 MAP_ALIGNMENT = 4
-"""A .tflite that begins elsewhere is copied to the heap; the build tools align stored entries so far."""
+"""What zipalign asks of stored entries; a .tflite that begins elsewhere is copied, not mapped."""
 PAGES = (4096, 16384)
 
 
@@ -163,7 +163,7 @@ def _check_packing(package: Package, file: PackedFile, config: BundleConfig | No
     """Whether a file that is to be mapped will lie in the .apk as it is, and at a good place."""
     if package.kind == APK and not file.stored:
         found.faults.append(f"{file.path}: compressed; add its ending to androidResources.noCompress")
-    if package.kind == APK and file.offset is not None and file.path.endswith(".tflite"):
+    if package.kind == APK and file.offset is not None:
         _check_offset(file.path, file.offset, found)
     if package.kind == AAB and config is not None and not config.leaves_stored(_path_in_apk(file.path)):
         found.faults.append(
@@ -173,11 +173,13 @@ def _check_packing(package: Package, file: PackedFile, config: BundleConfig | No
 
 
 def _check_offset(path: str, offset: int, found: Findings) -> None:
-    """Only LiteRT maps a model in the .apk; what onnxruntime opens is copied out first."""
+    """Pages are for LiteRT, which can map a model in the .apk; what onnxruntime opens is copied out first."""
     if offset % MAP_ALIGNMENT:
         rule = f"not at a multiple of {MAP_ALIGNMENT}: zipalign it"
         found.faults.append(f"{path}: begins at byte {offset}, {rule}")
-    elif missed := [f"{page // 1024} KB" for page in PAGES if offset % page]:
+        return
+    missed = [f"{page // 1024} KB" for page in PAGES if offset % page]
+    if missed and path.endswith(".tflite"):
         sizes = " and ".join(missed)
         found.notes.append(f"{path}: begins within a page of {sizes}, at byte {offset}: map from its start")
 
