@@ -45,7 +45,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         action="append",
         default=None,
         metavar="MB=PROFILE",
-        help="smallest RAM of the phones that get this profile; all but one of several have such a bound "
+        help="smallest RAM of phones that get this profile; all but one of several have such a bound "
         "(default: by file size)",
     )
 

@@ -54,9 +54,7 @@ def test_what_is_written_holds_as_a_folder_and_in_an_aab(pack: Path) -> None:
 
 
 def rename(before: str, after: str) -> Callable[[Path], object]:
-    return lambda pack: (
-        (assets(pack) / f"pocketvec{before}").rename(assets(pack) / f"pocketvec{after}")
-    )
+    return lambda pack: (assets(pack) / f"pocketvec{before}").rename(assets(pack) / f"pocketvec{after}")
 
 
 def other_model(pack: Path) -> None:

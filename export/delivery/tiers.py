@@ -16,8 +16,9 @@ FALLBACK = "other"
 """The group of every device that no other group takes; Play adds it by itself and refuses its definition."""
 GROUP_SUFFIX = "#group_"
 MB = 1_000_000
-RAM_CLASSES_MB = (3_500, 5_500, 7_500, 11_000, 15_000)
-"""What phones sold with 4, 6, 8, 12 and 16 GB have at least: the kernel reports less than is printed."""
+RAM_CLASSES_MB = (3_500, 5_000, 7_000, 10_000, 14_000)
+"""Bounds below phones sold with 4, 6, 8, 12 and 16 GB, and above those sold with less, whether Play counts what
+is printed on the box or the tenth less that the kernel reports: its documentation does not say."""
 RAM_PER_MODEL_BYTE = 20
 """Unless told otherwise, a larger model goes to phones that have it at most as 5 % of their RAM."""
 
@@ -60,7 +61,7 @@ def parse_ram(values: list[str]) -> dict[str, int]:
     for value in values:
         number, _, profile = value.partition("=")
         if not number.isdecimal() or int(number) == 0 or not profile:
-            raise UserError(f"--ram {value}: expected MB=PROFILE, for instance 5500=litert-int8-256d")
+            raise UserError(f"--ram {value}: expected MB=PROFILE, for instance 5000=litert-int8-256d")
         if profile in found:
             raise UserError(f"--ram {value}: {profile} has a bound already")
         if int(number) in found.values():
