@@ -112,11 +112,14 @@ def _varint(value: int) -> bytes:
     return low + bytes([value])
 
 
-def bundle_config(globs: Iterable[str] = (), *, packs: int = 0, splits: bool = True) -> bytes:
+SPLIT = field(1, 9) + field(3, field(1, 1) + field(2, "other"))
+"""Split by device group, suffixes cut off."""
+NEGATED, UNSTRIPPED, BY_LANGUAGE = SPLIT + field(2, 1), field(1, 9), field(1, 3) + field(3, field(1, 1))
+
+
+def bundle_config(globs: Iterable[str] = (), *, packs: int = 0, split: bytes = SPLIT) -> bytes:
     """BundleConfig.pb as the Android Gradle Plugin writes it."""
-    stripping = field(3, field(1, 1) + field(2, "other"))
-    dimension = field(1, 9) + stripping
-    optimizations = field(2, field(1, field(1, dimension))) if splits else b""
+    optimizations = field(2, field(1, field(1, split)))
     compression = b"".join(field(1, glob) for glob in globs) + (field(2, packs) if packs else b"")
     return field(1, field(2, "1.18.1")) + optimizations + field(3, compression)
 

@@ -68,6 +68,7 @@ def test_the_self_test_has_eight_short_texts_spread_over_the_golden_ones(rag_sdk
     assert all(one in golden and one.text and len(one.ids) <= 64 for one in kept)
     assert len({one.prompt for one in kept}) > 2
     assert any(not one.text.isascii() for one in kept)
+    assert any(len(one.text) >= 20 for one in kept), "of which the Kotlin library takes the first for its own"
 
 
 def test_of_long_golden_texts_only_the_shortest_is_kept(tmp_path: Path) -> None:

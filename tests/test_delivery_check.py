@@ -207,6 +207,13 @@ def test_a_whole_artifact_among_the_assets_holds_with_a_note_of_what_is_too_much
     assert artifact.manifest.name in check.notes[0]
 
 
+def test_a_manifest_json_of_something_else_is_left_alone(assets: Path, tmp_path: Path) -> None:
+    for name, content in {"web": '{"name": "app"}', "list": "[1]", "other": "// no JSON"}.items():
+        (assets / name).mkdir()
+        (assets / name / "manifest.json").write_text(content)
+    assert check_android_assets(apk(tmp_path / "a.apk", assets, alignment=16384)) == ContractCheck(())
+
+
 def test_a_folder_cannot_show_what_a_build_makes_of_it(assets: Path) -> None:
     assert check_android_assets(assets).unchecked == (NOT_BUILT,)
 
@@ -236,6 +243,19 @@ def test_damaged_data_in_an_archive_is_refused_by_name(assets: Path, tmp_path: P
     content[content.index(model) + 7] ^= 0xFF
     path.write_bytes(content)
     with pytest.raises(UserError, match=r"model\.tflite: damaged"):
+        check_android_assets(path)
+
+
+def test_an_entry_packed_in_an_unknown_way_is_refused_by_name(assets: Path, tmp_path: Path) -> None:
+    path = apk(tmp_path / "a.apk", assets, compressed=[".tflite"])
+    content = bytearray(path.read_bytes())
+    with zipfile.ZipFile(path) as archive:
+        local = archive.getinfo(f"assets/pocketvec/{NAME}/model.tflite").header_offset
+    central = content.rindex(b"PK\x01\x02", 0, content.rindex(b"model.tflite"))
+    for place in (local + 8, central + 10):
+        content[place : place + 2] = (93).to_bytes(2, "little")
+    path.write_bytes(content)
+    with pytest.raises(UserError, match=r"model\.tflite: damaged \(.*compression"):
         check_android_assets(path)
 
 

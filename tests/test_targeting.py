@@ -6,7 +6,16 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from delivery_samples import apk, bundle_config, group_config, sample
+from delivery_samples import (
+    BY_LANGUAGE,
+    NEGATED,
+    SPLIT,
+    UNSTRIPPED,
+    apk,
+    bundle_config,
+    group_config,
+    sample,
+)
 
 from common.errors import UserError
 from export.contract import ContractCheck
@@ -35,13 +44,13 @@ def aab(
     pack: Path,
     groups: bytes | None = None,
     *,
-    splits: bool = True,
+    split: bytes = SPLIT,
     packs: int = 0,
     delivery: bytes = b"fast-follow",
 ) -> Path:
     """An .aab with the pack as a module, as the Android Gradle Plugin makes it."""
     more = {
-        "BundleConfig.pb": bundle_config(["**.tflite"], splits=splits, packs=packs),
+        "BundleConfig.pb": bundle_config(["**.tflite"], split=split, packs=packs),
         GROUPS: group_config((HIGH, 6 * GB, 0)) if groups is None else groups,
         "models/manifest/AndroidManifest.xml": b"\x0a\x05dist:" + delivery,
     }
@@ -140,8 +149,9 @@ def test_groups_that_leave_each_other_phones_are_none(pack: Path, first: tuple[s
     assert [fault for fault in faults if fault.startswith("device group")] == []
 
 
-def test_a_bundle_that_is_not_split_by_group_is_a_fault(pack: Path) -> None:
-    (fault,) = check_asset_pack(aab(pack, splits=False)).faults
+@pytest.mark.parametrize("split", [b"", BY_LANGUAGE, NEGATED, UNSTRIPPED])
+def test_a_bundle_that_is_not_split_by_group_is_a_fault(pack: Path, split: bytes) -> None:
+    (fault,) = check_asset_pack(aab(pack, split=split)).faults
     assert "not split by device group (deviceGroup.enableSplit)" in fault
 
 

@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import hashlib
 import json
+import struct
 import zipfile
+import zlib
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -61,7 +63,7 @@ class Package:
         try:
             with zipfile.ZipFile(self.path) as archive, archive.open(name) as file:
                 yield file
-        except (zipfile.BadZipFile, zipfile.zlib.error, EOFError) as error:  # type: ignore[attr-defined]
+        except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError) as error:
             raise UserError(f"{self.path}: {name}: damaged ({error})") from None
 
     def sha256(self, name: str) -> str:
@@ -121,5 +123,8 @@ def _entry(path: Path, entry: zipfile.ZipInfo) -> PackedFile:
     if entry.flag_bits & ENCRYPTED:
         raise UserError(f"{path}: {entry.filename}: encrypted")
     stored = entry.compress_type == zipfile.ZIP_STORED
-    offset = data_offset(path, entry) if stored else None
+    try:
+        offset = data_offset(path, entry) if stored else None
+    except struct.error:
+        raise UserError(f"{path}: {entry.filename}: its local header is missing") from None
     return PackedFile(entry.filename, entry.file_size, entry.compress_size, stored, offset)

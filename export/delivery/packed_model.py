@@ -16,6 +16,7 @@ from export.manifest import (
     GOLDEN_NAME,
     MANIFEST_NAME,
     MANIFEST_SCHEMA,
+    MODEL_FILES,
     TOKENIZER_BIN,
     TOKENIZER_NAME,
     Manifest,
@@ -86,13 +87,20 @@ def find_models(
             elif str(schema).startswith("pocketvec.manifest"):
                 found.faults.append(f"{name}: schema '{schema}' is not '{MANIFEST_SCHEMA}'")
         except UserError as error:
-            found.faults.append(str(error).removeprefix(f"{package.path}: "))
+            if _beside_a_model(package, path):
+                found.faults.append(str(error).removeprefix(f"{package.path}: "))
     other = [model for model in models if not wanted(model)]
     found.notes += [f"{one.folder}: not looked at; it is delivered in another way" for one in other]
     models = [model for model in models if wanted(model)]
     if not models and not found.faults:
         found.faults.append(f"it holds no model: no assets/.../{MANIFEST_NAME} of schema {MANIFEST_SCHEMA}")
     return models
+
+
+def _beside_a_model(package: Package, manifest: PurePosixPath) -> bool:
+    """Whether a manifest.json that cannot be read is ours: other things have files of that name too."""
+    names = (*MODEL_FILES.values(), TOKENIZER_BIN, GOLDEN_NAME)
+    return any(str(manifest.with_name(name)) in package.files for name in names)
 
 
 def check_model(package: Package, model: PackedModel, config: BundleConfig | None, found: Findings) -> None:

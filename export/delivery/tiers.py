@@ -17,8 +17,8 @@ FALLBACK = "other"
 GROUP_SUFFIX = "#group_"
 MB = 1_000_000
 RAM_CLASSES_MB = (3_500, 5_000, 7_000, 10_000, 14_000)
-"""Bounds below phones sold with 4, 6, 8, 12 and 16 GB, and above those sold with less, whether Play counts what
-is printed on the box or the tenth less that the kernel reports: its documentation does not say."""
+"""Below phones sold with 4, 6, 8, 12 and 16 GB, and above those sold with less, whether Play counts what is
+printed on the box or the tenth less that the kernel reports: its documentation does not say."""
 RAM_PER_MODEL_BYTE = 20
 """Unless told otherwise, a larger model goes to phones that have it at most as 5 % of their RAM."""
 
