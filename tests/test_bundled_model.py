@@ -5,12 +5,16 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from android_harness.toolchain.java import command
-from android_harness.toolchain.kotlin import compile_kotlin
-from android_harness.toolchain.modules import EXPLICIT_API, classpath
 from delivery_samples import sample
 
+from android_harness.toolchain.java import command
+from android_harness.toolchain.kotlin import compile_kotlin
+from android_harness.toolchain.modules import EXPLICIT_API, classpath, flags
+from android_harness.toolchain.onnxruntime_java import environment
+from export.artifact import open_artifact
 from export.delivery.android_assets import write_android_assets
+from export.source import Source
+from export.to_onnx import export_onnx
 
 pytestmark = pytest.mark.android
 
@@ -38,6 +42,7 @@ public class AssetManager(private val folder: File) {
 MAIN = """
 import android.content.Context
 import android.content.res.AssetManager
+import dev.pocketvec.Embedder
 import dev.pocketvec.assets.BundledModel
 import java.io.File
 
@@ -46,7 +51,9 @@ private class App(folder: File, override val noBackupFilesDir: File) : Context()
 }
 
 public fun main(arguments: Array<String>) {
-    println(BundledModel.install(App(File(arguments[0]), File(arguments[1]))))
+    val folder = BundledModel.install(App(File(arguments[0]), File(arguments[1])))
+    println(folder)
+    if (arguments.size > 2) Embedder.open(folder).use { it.selfTest() }
 }
 """
 
@@ -66,10 +73,11 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def start(project: Path, assets: Path, files: Path) -> subprocess.CompletedProcess[str]:
-    """One start of the app: it installs its model and prints where."""
-    words = [*command([project / "classes", *classpath("core")], "MainKt"), str(assets), str(files)]
-    return subprocess.run(words, capture_output=True, text=True, check=False)
+def start(project: Path, assets: Path, files: Path, *more: str) -> subprocess.CompletedProcess[str]:
+    """One start of the app: it installs its model and prints where; with `more` it tests itself, too."""
+    linked = [project / "classes", *classpath("core", *(("runtime-ort",) if more else ()))]
+    words = [*command(linked, "MainKt", flags()), str(assets), str(files), *more]
+    return subprocess.run(words, capture_output=True, text=True, check=False, env=environment())
 
 
 def contents(folder: Path) -> dict[str, bytes]:
@@ -121,3 +129,15 @@ def test_what_an_interrupted_start_left_is_cleared_away(project: Path, tmp_path:
     done = start(project, project / "assets", tmp_path / "files")
     assert contents(Path(done.stdout.strip())) == contents(project / "assets" / "pocketvec" / NAME)
     assert not left.exists()
+
+
+def test_a_model_from_the_assets_passes_the_kotlin_librarys_self_test(
+    project: Path, starter: Source, tmp_path: Path
+) -> None:
+    """The fixture's class names its own profile, so this one goes by that name."""
+    (folder,) = export_onnx(starter, [128], tmp_path / "in")
+    write_android_assets(open_artifact(folder), tmp_path / "out")
+    assets = tmp_path / "out" / "src" / "main" / "assets"
+    (assets / "pocketvec" / folder.name).rename(assets / "pocketvec" / NAME)
+    done = start(project, assets, tmp_path / "files", "and test yourself")
+    assert done.returncode == 0, done.stderr
