@@ -14,7 +14,7 @@ from pathlib import Path
 
 from common.errors import UserError
 from common.offline import silence_telemetry
-from pocketvec import HERE, commands, comparing, options, plan_view, recommending, synthesis
+from pocketvec import HERE, commands, comparing, options, packing, plan_view, recommending, synthesis
 
 BAD_INPUT = 2
 INTERNAL_ERROR = 70
@@ -96,7 +96,7 @@ COMMANDS: dict[str, tuple[str, Callable[[argparse.ArgumentParser], None]]] = {
     "recommend": ("name the profile to ship, and why", recommending.add_options),
     "inspect": ("check an artifact's files and show what it is; embed a text", options.inspect),
     "lint": ("name an artifact's structural faults without running it; exit 0, 1 or 2", options.lint),
-    "pack": ("wrap a rag-sdk artifact for Google's clients, or check such a file", options.pack),
+    "pack": (packing.TEXT, packing.add_options),
     "plan": (plan_view.TEXT, plan_view.add_options),
     "synth": (synthesis.TEXT, synthesis.add_options),
 }

@@ -19,7 +19,6 @@ from pocketvec import STARTER_MODEL
 if TYPE_CHECKING:
     from bench.measure import BenchConfig
     from bench.report import Report
-    from export.contract import ContractCheck
     from export.source import Source
     from export.vocabulary import TrimRequest
     from train.config import TrainConfig
@@ -226,24 +225,10 @@ def lint(given: argparse.Namespace) -> int:
 
 
 def pack(given: argparse.Namespace) -> int:
-    """Write what a client of Google's loads, or say why it would not load a file."""
-    from export.manifest import RAG_SDK
+    """Write what a client or an app's project loads, or say why it would not load it."""
+    from pocketvec import packing
 
-    if given.check is not None:
-        from export.contract import check_rag_sdk
-        from export.task_bundle import check_task
-
-        return _judge(check_rag_sdk(given.path) if given.check == RAG_SDK else check_task(given.path))
-    if given.out is None:
-        raise UserError(f"--for {given.client}: say where to with --out")
-    from export.artifact import open_artifact
-    from export.task_bundle import client_notes, write_rag_sdk, write_task
-
-    artifact = open_artifact(given.path)
-    write = write_rag_sdk if given.client == RAG_SDK else write_task
-    write(artifact, given.out)
-    sys.stdout.write("".join(f"{line}\n" for line in (str(given.out), *client_notes(artifact))))
-    return PASSED
+    return packing.pack(given)
 
 
 def synth(given: argparse.Namespace) -> int:
@@ -258,13 +243,6 @@ def plan(given: argparse.Namespace) -> int:
     from pocketvec import plan_view
 
     return plan_view.plan(given)
-
-
-def _judge(check: ContractCheck) -> int:
-    """Print the faults of a contract check, and what it could not see."""
-    lines = [*(f"fault: {one}" for one in check.faults), *(f"unchecked: {one}" for one in check.unchecked)]
-    sys.stdout.write("".join(f"{line}\n" for line in lines or ["the contract holds"]))
-    return GATE_FAILED if check.faults else PASSED
 
 
 def _conclude(report: Report, folder: Path) -> int:
