@@ -1,0 +1,101 @@
+"""The Kotlin modules that a JVM can run: what each is made of, compiled in order, and their unit tests."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from android_harness.toolchain import junit, onnxruntime_java
+from android_harness.toolchain.fetch import ROOT, install, tools
+from android_harness.toolchain.java import FLAGS, command
+from android_harness.toolchain.kotlin import compile_kotlin, fingerprint, libraries
+from common.errors import UserError
+
+HARNESS = ROOT / "android_harness"
+EXPLICIT_API = "-Xexplicit-api=strict"
+RUNNER = "org.junit.runner.JUnitCore"
+
+
+@dataclass(frozen=True)
+class Module:
+    """A folder of android_harness: the modules and jars it links to, and compiler options of its own."""
+
+    needs: tuple[str, ...] = ()
+    jars: Callable[[], list[Path]] = list
+    options: tuple[str, ...] = ()
+
+
+MODULES = {
+    "core": Module(options=(EXPLICIT_API,)),
+    "runtime-ort": Module(("core",), lambda: [onnxruntime_java.classes()], (EXPLICIT_API,)),
+}
+
+
+def sources(module: str, kind: str = "main") -> list[Path]:
+    """A module's Kotlin files, in order. Kind: main or test."""
+    return sorted((HARNESS / module / "src" / kind / "kotlin").rglob("*.kt"))
+
+
+def build(module: str) -> Path:
+    """The folder of a module's classes and resources, compiled unless its sources are those of last time."""
+    resources = HARNESS / module / "src" / "main" / "resources"
+    classes = _compile(module, sources(module), _linked(module), MODULES[module].options)
+    if not resources.is_dir():
+        return classes
+    out = classes.with_name(f"{classes.name}-with-resources")
+
+    def fill(folder: Path) -> None:
+        for part in (classes, resources):
+            shutil.copytree(part, folder, dirs_exist_ok=True)
+
+    files = sorted(filter(Path.is_file, resources.rglob("*")))
+    install(out, fingerprint(files, [classes], ()), fill)
+    return out
+
+
+def classpath(*modules: str) -> list[Path]:
+    """All that a JVM needs to run the modules: their classes, those they need, and libraries."""
+    paths = [path for module in modules for path in (build(module), *_linked(module))]
+    return list(dict.fromkeys([*paths, *libraries()]))
+
+
+def run_tests(module: str) -> str:
+    """Compile and run a module's JUnit tests; gives the runner's words.
+
+    Raises UserError when one of them fails, its words in the message.
+    """
+    main, files = build(module), sources(module, "test")
+    linked = [*classpath(module), *junit.jars()]
+    tests = _compile(f"{module}-test", files, linked, (f"-Xfriend-paths={main}",))
+    names = [".".join(file.relative_to(_test_root(module)).with_suffix("").parts) for file in files]
+    classes = [name for name in names if name.endswith("Test")]
+    runner = [*command([tests, *linked], RUNNER, flags()), *classes]
+    done = subprocess.run(runner, capture_output=True, text=True, env=onnxruntime_java.environment())
+    if done.returncode:
+        raise UserError(f"{module}: {done.stdout[-4000:]} {done.stderr[-1000:]}")
+    return done.stdout
+
+
+def flags() -> list[str]:
+    """The flags of a JVM that runs the modules."""
+    return [*FLAGS, *onnxruntime_java.flags()]
+
+
+def _test_root(module: str) -> Path:
+    return HARNESS / module / "src" / "test" / "kotlin"
+
+
+def _linked(module: str) -> list[Path]:
+    needed = MODULES[module]
+    paths = [path for one in needed.needs for path in (build(one), *_linked(one))]
+    return list(dict.fromkeys([*paths, *needed.jars()]))
+
+
+def _compile(name: str, files: list[Path], linked: list[Path], options: tuple[str, ...]) -> Path:
+    key = fingerprint(files, [*libraries(), *linked], options)[:16]
+    out = tools() / "classes" / f"{name}-{key}"
+    compile_kotlin(files, linked, out, options)
+    return out
