@@ -29,6 +29,9 @@ public interface RuntimeFactory {
     /** The manifest's `runtime` that this is for: `onnx` or `litert`. */
     public val runtime: String
 
+    /** Loads the native library, so that the time of opening a model is the model's. May be called again. */
+    public fun load() {}
+
     /**
      * Opens a model by path.
      *
