@@ -43,7 +43,12 @@ internal class JsonFields(private val fields: JsonObject, private val place: Str
     fun <T> ifThere(name: String, read: JsonFields.(String) -> T): T? =
         if (fields[name] is JsonNull?) null else read(name)
 
-    private fun array(name: String): JsonArray = fields[name] as? JsonArray ?: wrong(name, "a list")
+    fun objects(name: String): List<JsonFields> =
+        array(name).mapIndexed { index, one ->
+            JsonFields(one as? JsonObject ?: wrong(name, "objects"), "$place: $name[$index]")
+        }
+
+    fun array(name: String): JsonArray = fields[name] as? JsonArray ?: wrong(name, "a list")
 
     private fun number(name: String): JsonPrimitive? =
         (fields[name] as? JsonPrimitive)?.takeUnless { it.isString }
