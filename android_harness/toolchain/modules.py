@@ -31,6 +31,8 @@ class Module:
 MODULES = {
     "core": Module(options=(EXPLICIT_API,)),
     "runtime-ort": Module(("core",), lambda: [onnxruntime_java.classes()], (EXPLICIT_API,)),
+    "stubs/litert": Module(),
+    "runtime-litert": Module(("core", "stubs/litert"), options=(EXPLICIT_API,)),
 }
 
 
