@@ -6,7 +6,7 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
-from android_harness.toolchain import junit, kotlin, onnxruntime_java
+from android_harness.toolchain import aapt2, android_api, junit, kotlin, onnxruntime_java
 from android_harness.toolchain.fetch import tools
 from common.errors import UserError
 
@@ -14,6 +14,8 @@ PARTS: dict[str, Callable[[Path], None]] = {
     "kotlin": kotlin.fetch,
     "onnxruntime_java": onnxruntime_java.fetch,
     "junit": junit.fetch,
+    "android-api": android_api.fetch,
+    "aapt2": aapt2.fetch,
 }
 """What fetches each part. It is given the part's folder, and does nothing when that is whole already."""
 
