@@ -1,7 +1,8 @@
 """Debian packages for any architecture, unpacked into a folder of one's own: no root, nothing installed.
 
 apt-get works on a state of its own with the machine's sources, keys and proxies, so that versions and hashes
-are the distribution's; dpkg-deb unpacks. No maintainer script runs.
+are the distribution's; dpkg-deb unpacks. No maintainer script runs, and dependencies are for the caller to
+name.
 """
 
 from __future__ import annotations
@@ -9,8 +10,10 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
+import tarfile
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 from common.errors import UserError
@@ -29,36 +32,62 @@ Dir::Cache "{state}/cache";
 TIMEOUT_S = 600
 
 
-def unpack_packages(names: Sequence[str], into: Path, architecture: str) -> dict[str, str]:
-    """Download these packages, without what they depend on, and unpack them over each other into `into`.
+class Packages:
+    """The distribution's packages for one architecture; from `open_packages`."""
 
-    `architecture` in Debian's words: amd64, arm64. Returns the version of each by name. Raises UserError
-    where apt-get or dpkg-deb is missing, or the distribution has no such package.
+    def __init__(self, state: Path, environment: dict[str, str]) -> None:
+        self._state = state
+        self._environment = environment
+
+    def unpack(self, names: Sequence[str], into: Path, only: str = "") -> dict[str, str]:
+        """Download packages and unpack them over each other into `into`; only what lies below `only`, if given.
+
+        Returns the version of each by name. Raises UserError for a package that the distribution lacks.
+        """
+        into.mkdir(parents=True, exist_ok=True)
+        versions = {}
+        with tempfile.TemporaryDirectory(dir=self._state) as folder:
+            _run(["apt-get", "-qq", "download", *names], self._environment, Path(folder))
+            for package in sorted(Path(folder).glob("*.deb")):
+                _unpack(package, into, only)
+                shown = _run(["dpkg-deb", "-W", "--showformat=${Package} ${Version}", str(package)])
+                name, version = shown.split()
+                versions[name] = version
+        return versions
+
+
+@contextmanager
+def open_packages(architecture: str) -> Iterator[Packages]:
+    """The distribution's packages for `architecture` in Debian's words (amd64, arm64), lists fetched anew.
+
+    Raises UserError where apt-get or dpkg-deb is missing, or the sources cannot be reached.
     """
     for tool in ("apt-get", "dpkg-deb"):
         if shutil.which(tool) is None:
-            raise UserError(f"{tool}: not found; {', '.join(names)} for {architecture} come from Debian packages")
-    with tempfile.TemporaryDirectory(prefix="pocketvec.apt.") as state:
-        packages = _download(names, Path(state), architecture)
-        into.mkdir(parents=True, exist_ok=True)
-        for package in packages:
-            _run(["dpkg-deb", "-x", str(package), str(into)])
-        fields = ("-W", "--showformat=${Package} ${Version}\n")
-        shown = [_run(["dpkg-deb", *fields, str(package)]).split() for package in packages]
-    return {name: version for name, version in shown}
+            raise UserError(f"{tool}: not found; packages for {architecture} need Debian's or Ubuntu's tools")
+    with tempfile.TemporaryDirectory(prefix="pocketvec.apt.") as name:
+        state = Path(name)
+        for folder in ("lists/partial", "cache/archives/partial"):
+            (state / folder).mkdir(parents=True)
+        (state / "status").touch()
+        configuration = state / "apt.conf"
+        configuration.write_text(CONFIGURATION.format(architecture=architecture, state=state))
+        environment = {**os.environ, "APT_CONFIG": str(configuration), "LC_ALL": "C"}
+        _run(["apt-get", "-qq", "update"], environment)
+        yield Packages(state, environment)
 
 
-def _download(names: Sequence[str], state: Path, architecture: str) -> list[Path]:
-    packages = state / "packages"
-    for folder in (state / "lists/partial", state / "cache/archives/partial", packages):
-        folder.mkdir(parents=True)
-    (state / "status").touch()
-    configuration = state / "apt.conf"
-    configuration.write_text(CONFIGURATION.format(architecture=architecture, state=state))
-    environment = {**os.environ, "APT_CONFIG": str(configuration), "LC_ALL": "C"}
-    _run(["apt-get", "-qq", "update"], environment)
-    _run(["apt-get", "-qq", "download", *names], environment, packages)
-    return sorted(packages.glob("*.deb"))
+def _unpack(package: Path, into: Path, only: str) -> None:
+    if not only:
+        _run(["dpkg-deb", "-x", str(package), str(into)])
+        return
+    command = ["dpkg-deb", "--fsys-tarfile", str(package)]
+    with (
+        subprocess.Popen(command, stdout=subprocess.PIPE) as unpacking,
+        tarfile.open(fileobj=unpacking.stdout, mode="r|") as archive,
+    ):
+        wanted = (member for member in archive if member.name.removeprefix("./").startswith(only))
+        archive.extractall(into, wanted, filter="data")
 
 
 def _run(command: list[str], environment: dict[str, str] | None = None, folder: Path | None = None) -> str:
