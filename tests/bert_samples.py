@@ -55,7 +55,7 @@ CHANGES: dict[str, Callable[[Content], object]] = {
     "ideographs joined": lambda c: c["normalizer"].update(handle_chinese_chars=False),
     "short words": lambda c: c["model"].update(max_input_chars_per_word=4),
     "another prefix": lambda c: c["model"].update(continuing_subword_prefix="#"),
-    "no template": lambda c: c.update(post_processor=None),
+    "no post-processor": lambda c: c.update(post_processor=None),
 }
 """To the uncased tokenizer, which stays one that the Kotlin code reads."""
 REFUSED: dict[str, Callable[[Content], object]] = {

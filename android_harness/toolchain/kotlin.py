@@ -95,9 +95,9 @@ def _content(path: Path) -> str:
 def _compile_error(said: str) -> UserError:
     sys.stderr.write(said)
     lines = said.splitlines()
-    wrong = [line for line in lines if " error: " in line or line.startswith(("error: ", "exception: "))]
-    more = f" (and {len(wrong) - 1} more)" if len(wrong) > 1 else ""
-    return UserError(f"{wrong[0] if wrong else 'the Kotlin compiler failed'}{more}")
+    ranked = ([line for line in lines if mark in line] for mark in (": error: ", ": warning: ", "error: "))
+    wrong = next(filter(None, ranked), ["the Kotlin compiler failed"])
+    return UserError(f"{wrong[0]} (and {len(wrong) - 1} more)" if len(wrong) > 1 else wrong[0])
 
 
 def _fill(folder: Path) -> None:

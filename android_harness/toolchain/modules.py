@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 import subprocess
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -64,8 +64,8 @@ def classpath(*modules: str) -> list[Path]:
     return list(dict.fromkeys([*paths, *libraries()]))
 
 
-def run_tests(module: str) -> str:
-    """Compile and run a module's JUnit tests; gives the runner's words.
+def run_tests(module: str, properties: Mapping[str, str] | None = None) -> str:
+    """Compile and run a module's JUnit tests, in a JVM with `properties`; gives the runner's words.
 
     Raises UserError when one of them fails, its words in the message.
     """
@@ -74,7 +74,8 @@ def run_tests(module: str) -> str:
     tests = _compile(f"{module}-test", files, linked, (f"-Xfriend-paths={main}",))
     names = [".".join(file.relative_to(_test_root(module)).with_suffix("").parts) for file in files]
     classes = [name for name in names if name.endswith("Test")]
-    runner = [*command([tests, *linked], RUNNER, flags()), *classes]
+    told = [f"-D{name}={value}" for name, value in (properties or {}).items()]
+    runner = [*command([tests, *linked], RUNNER, [*flags(), *told]), *classes]
     done = subprocess.run(runner, capture_output=True, text=True, env=onnxruntime_java.environment())
     if done.returncode:
         raise UserError(f"{module}: {done.stdout[-4000:]} {done.stderr[-1000:]}")

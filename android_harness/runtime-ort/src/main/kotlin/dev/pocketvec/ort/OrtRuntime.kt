@@ -71,7 +71,10 @@ internal class OrtRuntime private constructor(
         }
 
         private fun failure(artifact: Artifact, what: String, error: OrtException) =
-            PocketvecException("${artifact.modelFile}: onnxruntime cannot $what it (${firstLine(error)})", error)
+            PocketvecException(
+                "${artifact.modelFile}: onnxruntime cannot $what it (${firstLine(error)})",
+                error,
+            )
 
         /** As the host measures it: the manifest's `session`, which export/session.py writes. */
         private fun options(threads: Int) = OrtSession.SessionOptions().apply {
