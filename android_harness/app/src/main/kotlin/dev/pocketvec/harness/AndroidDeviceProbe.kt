@@ -43,15 +43,21 @@ internal class AndroidDeviceProbe(private val context: Context) : DeviceProbe {
             cpuMaxFreqKhz = coresMaxFreqKhz(),
             pageSizeBytes = Os.sysconf(OsConstants._SC_PAGESIZE),
             memTotalBytes = memTotalBytes(),
-            batteryPercent = battery.getIntProperty(BatteryManager.BATTERY_PROPERTY_CAPACITY).takeIf { it in 0..100 },
+            batteryPercent = percent(battery),
             charging = battery.isCharging,
             affinity = "the scheduler's choice",
             thermal = thermal,
         )
     }
 
-    private fun soc(): String? =
-        if (Build.VERSION.SDK_INT >= Build.VERSION_CODES.S) "${Build.SOC_MANUFACTURER} ${Build.SOC_MODEL}" else null
+    /** Phones without a gauge give the smallest number there is. */
+    private fun percent(battery: BatteryManager): Int? =
+        battery.getIntProperty(BatteryManager.BATTERY_PROPERTY_CAPACITY).takeIf { it in 0..100 }
+
+    private fun soc(): String? {
+        if (Build.VERSION.SDK_INT < Build.VERSION_CODES.S) return null
+        return "${Build.SOC_MANUFACTURER} ${Build.SOC_MODEL}"
+    }
 
     private fun thermalStatus(power: PowerManager): Int? =
         if (Build.VERSION.SDK_INT >= Build.VERSION_CODES.Q) power.currentThermalStatus else null

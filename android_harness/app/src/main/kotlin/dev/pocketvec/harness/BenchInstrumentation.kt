@@ -41,7 +41,8 @@ internal class BenchInstrumentation : Instrumentation() {
 
     private fun run(): File {
         val places = JobArguments.of(arguments.getString("root"), arguments.getString("job"))
-        val runner = JobRunner(places.root, AndroidDeviceProbe(targetContext), File(targetContext.cacheDir, CACHE))
+        val cache = File(targetContext.cacheDir, CACHE)
+        val runner = JobRunner(places.root, AndroidDeviceProbe(targetContext), cache)
         return runner.run(Job.read(places.job), resultsFolder(targetContext))
     }
 

@@ -6,5 +6,6 @@ import dev.pocketvec.PocketvecException
 internal fun oneLine(failure: Throwable): String {
     val message = failure.message?.lineSequence()?.firstOrNull { it.isNotBlank() }?.trim()
     val kind = failure.javaClass.simpleName
-    return if (failure is PocketvecException && message != null) message else listOfNotNull(kind, message).joinToString(": ")
+    if (failure is PocketvecException && message != null) return message
+    return listOfNotNull(kind, message).joinToString(": ")
 }

@@ -15,7 +15,7 @@ private const val DRIVER_ROOT = "/data/local/tmp/pocketvec"
  */
 internal fun resultsFolder(context: Context): File {
     val media = mediaFolder(context)
-        ?: throw PocketvecException("the phone's shared storage is not mounted, so there is no place for results")
+        ?: throw PocketvecException("the phone's shared storage is not mounted: no place for results")
     return File(media, "results")
 }
 

@@ -12,10 +12,9 @@ import java.io.File
 /**
  * An open .tflite: runs a text in the shortest signature that holds it.
  *
- * Signatures are addressed by their place in the file, which is the order of the manifest's `lengths`. The file
- * is mapped by LiteRT; its pages cannot be handed back after a run as the host does, because that takes
- * `madvise`, which Android gives to native code alone. They are clean, and the kernel takes them when it needs
- * to.
+ * Signatures are addressed by their place in the file, which is the order of the manifest's `lengths`. LiteRT
+ * maps the file; its pages cannot be handed back after a run as the host does, because that takes `madvise`,
+ * which Android gives to native code alone. They are clean, and the kernel takes them when it needs to.
  */
 internal class LitertRuntime private constructor(
     private val artifact: Artifact,
@@ -32,7 +31,7 @@ internal class LitertRuntime private constructor(
         return try {
             run(signature, signatures.padded(ids, signature), promptTokens)
         } catch (error: LiteRtException) {
-            throw PocketvecException("${artifact.modelFile}: LiteRT cannot run it (${firstLine(error)})", error)
+            throw failure(artifact.modelFile, "run", error)
         }
     }
 
@@ -67,7 +66,7 @@ internal class LitertRuntime private constructor(
                 LitertRuntime(artifact, compile(file, threads, cache?.prepare())).also { cache?.seal() }
             } catch (error: LiteRtException) {
                 cache?.discard()
-                throw PocketvecException("$file: LiteRT cannot open it (${firstLine(error)})", error)
+                throw failure(file, "open", error)
             }
         }
 
@@ -78,7 +77,9 @@ internal class LitertRuntime private constructor(
             return CompiledModel.create(file.path, options)
         }
 
-        private fun firstLine(error: Exception): String =
-            error.message?.lineSequence()?.firstOrNull() ?: error.javaClass.simpleName
+        private fun failure(file: File, what: String, error: LiteRtException): PocketvecException {
+            val reason = error.message?.lineSequence()?.firstOrNull()
+            return PocketvecException("$file: LiteRT cannot $what it ($reason)", error)
+        }
     }
 }

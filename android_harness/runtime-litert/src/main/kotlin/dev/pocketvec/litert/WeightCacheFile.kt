@@ -7,9 +7,9 @@ import java.security.MessageDigest
 /**
  * XNNPACK's packed weights in a file, trusted only when it is known to be this model's.
  *
- * XNNPACK looks packed weights up by tensor number, so that it would take the file of another model of the same
- * shape and give wrong vectors. The file is therefore named after all that it depends on, and a record beside
- * it, written when the build is over, holds its size: a build that was cut short is done again.
+ * XNNPACK looks packed weights up by tensor number, so that it would take the file of another model of the
+ * same shape and give wrong vectors. The file is therefore named after all that it depends on, and a record
+ * beside it, written when the build is over, holds its size: a build that was cut short is done again.
  */
 internal class WeightCacheFile(private val folder: File, key: String) {
     private val name = sha256(key).take(NAME_DIGITS)

@@ -30,7 +30,8 @@ class WeightCacheFileTest {
 
     @Test
     fun `another model, version or processor has another file`() {
-        val names = listOf("a 2.3.0 x", "b 2.3.0 x", "a 2.4.0 x", "a 2.3.0 y").map { cache(it).prepare().name }
+        val keys = listOf("a 2.3.0 x", "b 2.3.0 x", "a 2.4.0 x", "a 2.3.0 y")
+        val names = keys.map { cache(it).prepare().name }
         assertEquals(names.size, names.distinct().size)
     }
 
@@ -51,7 +52,8 @@ class WeightCacheFileTest {
     @Test
     fun `a folder that cannot be made is named`() {
         val occupied = temporary.newFile("occupied")
-        val error = assertThrows(PocketvecException::class.java) { WeightCacheFile(occupied, "model").prepare() }
+        val cache = WeightCacheFile(occupied, "model")
+        val error = assertThrows(PocketvecException::class.java) { cache.prepare() }
         assertEquals("$occupied: cannot hold the weight cache; choose another folder", error.message)
     }
 

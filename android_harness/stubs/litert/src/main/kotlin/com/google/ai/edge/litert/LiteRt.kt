@@ -45,7 +45,11 @@ public class CompiledModel private constructor() : AutoCloseable {
     public fun createOutputBuffers(signatureIndex: Int = 0): List<TensorBuffer> = stub()
 
     @JvmOverloads
-    public fun run(inputs: List<TensorBuffer>, outputs: List<TensorBuffer>, signatureIndex: Int = 0): Unit = stub()
+    public fun run(
+        inputs: List<TensorBuffer>,
+        outputs: List<TensorBuffer>,
+        signatureIndex: Int = 0,
+    ): Unit = stub()
 
     override fun close(): Unit = stub()
 
