@@ -24,8 +24,8 @@ def linked(tmp_path_factory: pytest.TempPathFactory) -> Linked:
 
 
 @pytest.fixture(scope="module")
-def classes(linked: Linked, tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
-    return sorted(compile_app(tmp_path_factory.mktemp("app"), linked.ids).rglob("*.class"))
+def classes(linked: Linked) -> list[Path]:
+    return sorted(compile_app(linked.ids).rglob("*.class"))
 
 
 def test_no_android_from_min_sdk_on_lacks_what_the_app_calls(classes: list[Path]) -> None:

@@ -29,7 +29,7 @@ JOB_PATH = f"jobs/{JOB.id}.json"
 @pytest.fixture(scope="module")
 def classpath(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
     folder = tmp_path_factory.mktemp("instrumentation")
-    app = compile_app(folder, link(folder).ids)
+    app = compile_app(link(folder).ids)
     doubles = folder / "doubles"
     javac = shutil.which("javac")
     assert javac, "a JDK is needed, a JRE has no javac"
@@ -46,7 +46,7 @@ def phone(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def instrument(classpath: list[Path], phone: Path, *, sdk: int = 36, **arguments: str) -> str:
+def instrument(classpath: list[Path], phone: Path, arguments: dict[str, str], sdk: int = 36) -> str:
     """What `am instrument -w` would print."""
     words = [word for pair in arguments.items() for word in pair]
     java = command(classpath, "RunInstrumentation", [*modules.flags(), f"-Dsdk={sdk}"])
@@ -56,6 +56,11 @@ def instrument(classpath: list[Path], phone: Path, *, sdk: int = 36, **arguments
     )
     assert done.returncode == 0, done.stderr
     return done.stdout
+
+
+def pushed(phone: Path) -> dict[str, str]:
+    """The arguments that the driver gives."""
+    return {"root": str(phone / "root"), "job": JOB_PATH}
 
 
 def error_of(said: str) -> str:
@@ -71,7 +76,7 @@ def test_a_job_is_done_and_the_phone_described_as_far_as_its_android_can(
     sdk: int, status: int | None, soc: str | None, classpath: list[Path], phone: Path, artifacts: Path
 ) -> None:
     (phone / "root" / JOB.artifact).symlink_to(artifacts / "onnx-fp32-128d")
-    said = instrument(classpath, phone, sdk=sdk, root=str(phone / "root"), job=JOB_PATH)
+    said = instrument(classpath, phone, pushed(phone), sdk)
     expected = phone / "media" / "results" / JOB.id / "result.json"
     assert said.endswith(f"INSTRUMENTATION_RESULT: result={expected}\nINSTRUMENTATION_CODE: -1\n")
     codes = re.findall(r"INSTRUMENTATION_STATUS_CODE: (-?\d+)", said)
@@ -105,13 +110,13 @@ def test_what_stands_in_the_way_is_said_in_one_line(
     arguments: dict[str, str], error: str, classpath: list[Path], phone: Path
 ) -> None:
     given = {name: value.format(root=phone / "root") for name, value in arguments.items()}
-    said = error_of(instrument(classpath, phone, **given))
+    said = error_of(instrument(classpath, phone, given))
     assert said.startswith(error.format(root=phone / "root"))
 
 
 def test_storage_that_is_not_mounted_is_named(classpath: list[Path], phone: Path) -> None:
     (phone / "media").rmdir()
-    said = error_of(instrument(classpath, phone, root=str(phone / "root"), job=JOB_PATH))
+    said = error_of(instrument(classpath, phone, pushed(phone)))
     assert said == "the phone's shared storage is not mounted: no place for results"
 
 
@@ -122,4 +127,4 @@ def test_a_library_that_is_missing_is_said_like_any_other_error(
     (phone / "root" / JOB.artifact).symlink_to(artifacts / "onnx-fp32-128d")
     without = [path for path in classpath if "onnxruntime" not in path.name]
     assert len(without) < len(classpath)
-    assert "ai/onnxruntime" in error_of(instrument(without, phone, root=str(phone / "root"), job=JOB_PATH))
+    assert "ai/onnxruntime" in error_of(instrument(without, phone, pushed(phone)))

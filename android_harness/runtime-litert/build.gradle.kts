@@ -19,4 +19,5 @@ android {
 dependencies {
     api(project(":core"))
     implementation(libs.litert)
+    testImplementation(libs.junit)
 }

@@ -19,4 +19,5 @@ android {
 dependencies {
     api(project(":core"))
     implementation(libs.onnxruntime.android)
+    testImplementation(libs.junit)
 }

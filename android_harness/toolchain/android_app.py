@@ -13,8 +13,8 @@ from pathlib import Path
 
 from android_harness.toolchain import modules
 from android_harness.toolchain.aapt2 import aapt2, framework
-from android_harness.toolchain.fetch import ROOT
-from android_harness.toolchain.kotlin import compile_kotlin
+from android_harness.toolchain.fetch import ROOT, tools
+from android_harness.toolchain.kotlin import compile_kotlin, fingerprint, libraries
 from common.errors import UserError
 
 HARNESS = ROOT / "android_harness"
@@ -106,13 +106,14 @@ def link(folder: Path, app: Path = APP) -> Linked:
     return Linked(linked, ids)
 
 
-def compile_app(folder: Path, ids: Path) -> Path:
+def compile_app(ids: Path) -> Path:
     """Compile the app's Kotlin against core, the signatures in stubs/android and its resource ids.
 
-    Raises UserError with the compiler's first error; a warning counts as one.
+    Gives the folder of its classes, which is made anew only when something changed. Raises UserError with the
+    compiler's first error; a warning counts as one.
     """
-    sources = sorted((APP / "src" / "main" / "kotlin").rglob("*.kt"))
-    signatures = sorted(STUBS.rglob("*.java"))
-    classes = folder / "classes"
-    compile_kotlin([*sources, *signatures, ids], [modules.build("core")], classes)
+    kotlin, core = sorted((APP / "src" / "main" / "kotlin").rglob("*.kt")), modules.build("core")
+    sources = [*kotlin, *sorted(STUBS.rglob("*.java")), ids]
+    classes = tools() / "classes" / f"app-{fingerprint(sources, [*libraries(), core], ())[:16]}"
+    compile_kotlin(sources, [core], classes)
     return classes
