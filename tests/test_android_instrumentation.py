@@ -81,6 +81,8 @@ def test_a_job_is_done_and_the_phone_described_as_far_as_its_android_can(
     assert said.endswith(f"INSTRUMENTATION_RESULT: result={expected}\nINSTRUMENTATION_CODE: -1\n")
     codes = re.findall(r"INSTRUMENTATION_STATUS_CODE: (-?\d+)", said)
     assert codes == ["1", "0"], "a test that started and passed"
+    assert f"INSTRUMENTATION_STATUS: class={CLASS}\n" in said
+    assert f"INSTRUMENTATION_STATUS: test={JOB_PATH}\n" in said
     result = from_dict(Result, json.loads(expected.read_text()), "result.json")
     assert (result.job, result.client, result.target.kind) == (JOB.id, APP, "device")
     assert all(result.golden_ids_equal)

@@ -47,8 +47,8 @@ internal class BenchInstrumentation : Instrumentation() {
     }
 
     private fun testStatus(): Bundle = Bundle().apply {
-        putString("id", javaClass.simpleName)
-        putString("class", javaClass.name)
+        putString("id", "BenchInstrumentation")
+        putString("class", BenchInstrumentation::class.java.name)
         putString("test", arguments.getString("job") ?: "job")
         putInt("numtests", 1)
         putInt("current", 1)
