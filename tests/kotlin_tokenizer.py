@@ -22,7 +22,7 @@ Answer = list[int] | str
 
 @dataclass(frozen=True)
 class Job:
-    """Texts for one tokenizer; kind: bpe, wordpiece, or normalise for code points instead of ids."""
+    """Texts for one tokenizer; kind: bpe, wordpiece, artifact (its folder), normalise or lower."""
 
     kind: str
     tokenizer: Path

@@ -1,6 +1,8 @@
 """The Kotlin tokenizers against the `tokenizers` library: equal ids for thousands of texts, or a refusal."""
 
+import dataclasses
 import json
+import shutil
 import unicodedata
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -11,13 +13,17 @@ import unicode_tables
 from bert_samples import CHANGES, REFUSED, bert, content
 from kotlin_tokenizer import Answer, Job, Texts, run
 from many_scripts import PROMPTS, long_texts, texts
+from test_bpe_table import export_tokenizer
 from test_bpe_tokenizer import VARIANTS
 from tokenizer_samples import STARTER, Content, added_texts, changed, library
 from tokenizers import Tokenizer, normalizers
 
+from export.artifact import open_artifact, write_manifest
 from export.bpe_format import MAGIC, SECTIONS
 from export.bpe_table import build_table
 from export.manifest import TOKENIZER_BIN, TOKENIZER_NAME
+from export.source import Source
+from export.tokenizer import TextTokenizer
 from train.synthetic_tokenizer import grow
 
 pytestmark = pytest.mark.android
@@ -30,10 +36,24 @@ LIMITS = (0, 1, 2, 3, 4, 7, 16, 64)
 HALVES = ("\ud800", "salt \udc00 brine", "a\udc00\ud800", "👍\ud83d")
 """Each with half a surrogate pair."""
 LOWERED = ("ΠΡΟΣ ΤΟΥΣ ΣΑΚΟΥΣ", "ΑΣ.", "Α.Σ", "ΑΣ'Β", "Σ", "aΣb", "ΑΣ\u0301 Σ", "İI ı", "ǅ Ǆ ǆ", "ẞß ﬁ", "ⅧⒶ")
-EVERY_CODE_POINT = tuple(
-    "".join(f"a{chr(code)}b " for code in unicode_tables.CODE_POINTS[start : start + 1024])
-    for start in range(0, len(unicode_tables.CODE_POINTS), 1024)
+
+
+def known_alike(char: str) -> bool:
+    """Whether today's Unicode calls the character what that of 2002 did."""
+    then = unicodedata.ucd_3_2_0.category(char)
+    return then != "Cn" and then == unicodedata.category(char)
+
+
+BLOCKS = [
+    unicode_tables.CODE_POINTS[start:][:1024] for start in range(0, len(unicode_tables.CODE_POINTS), 1024)
+]
+EVERY_CODE_POINT = tuple("".join(f"a{chr(code)}b " for code in codes) for codes in BLOCKS)
+SIGMAS = tuple(
+    " ".join(f"A{char}Σ AΣ{char} AΣ{char}B {char}" for char in map(chr, codes) if known_alike(char))
+    for codes in BLOCKS
 )
+"""Whether a sigma ends a word, with each character about it that every Unicode knows alike."""
+FIRST_PAGE = 48 + 16 * len(SECTIONS)
 DAMAGES: tuple[tuple[Callable[[bytes], bytes], str], ...] = (
     (lambda whole: b"", "not a tokenizer of pocketvec's"),
     (lambda whole: b"PK\3\4" + whole, "not a tokenizer of pocketvec's"),
@@ -48,7 +68,6 @@ DAMAGES: tuple[tuple[Callable[[bytes], bytes], str], ...] = (
     (lambda whole: whole[:FIRST_PAGE] + b"\xff\x7f" + whole[FIRST_PAGE + 2 :], "do not fit each other"),
 )
 """What is done to a whole file, and what the refusal says."""
-FIRST_PAGE = 48 + 16 * len(SECTIONS)
 EMPTY_REFUSED = "an empty text gives no token with this tokenizer"
 
 
@@ -116,7 +135,7 @@ CASES = ("plain", "prompted", "lowered", "long", *(f"limit {limit}" for limit in
 
 
 @pytest.fixture(scope="module")
-def proof(tmp_path_factory: pytest.TempPathFactory) -> Proof:
+def proof(starter: Source, tmp_path_factory: pytest.TempPathFactory) -> Proof:
     made = Proof(tmp_path_factory.mktemp("kotlin-tokenizer"))
     for name, parsed in (("starter", STARTER), ("full size", grow(STARTER, FULL_SIZE, seed=0))):
         job = Job("bpe", made.bpe(name, parsed), plain(texts(COUNT, added_texts(parsed))))
@@ -128,10 +147,32 @@ def proof(tmp_path_factory: pytest.TempPathFactory) -> Proof:
         made.jobs[f"{name} normalised"] = Job("normalise", path, plain([*many, *EVERY_CODE_POINT]))
         added = added_texts(content(tokenizer)) * 40
         add_whole(made, name, Job("wordpiece", path, plain(texts(COUNT, added))), tokenizer)
+    made.jobs["lower"] = Job("lower", path, plain(list(SIGMAS)))
+    add_artifacts(made, starter, many)
     add_variants(made, many)
     add_refusals(made)
     made.answers = run(made.jobs, made.folder)
     return made
+
+
+def add_artifacts(made: Proof, starter: Source, many: list[str]) -> None:
+    """One with the table, one of BERT's kind that lowers; neither pools its prompt."""
+    compact = export_tokenizer(starter, made.folder, library(STARTER).encode("salt").ids)
+    manifest = open_artifact(compact).manifest
+    write_manifest(compact, dataclasses.replace(manifest, include_prompt=False))
+    parsed = made.folder / "bert"
+    shutil.copytree(compact, parsed)
+    shutil.copyfile(made.jobs["cased plain"].tokenizer, parsed / TOKENIZER_NAME)
+    (parsed / TOKENIZER_BIN).unlink()
+    spec = dataclasses.replace(manifest.tokenizer, lower_case=True)
+    write_manifest(parsed, dataclasses.replace(manifest, tokenizer=spec, max_tokens=12, include_prompt=False))
+    for folder in (compact, parsed):
+        job = Job("artifact", folder, prompted(many[::6]))
+        tokenizer = TextTokenizer(folder, open_artifact(folder).manifest)
+        made.jobs[f"artifact {folder.name}"] = job
+        made.expected[f"artifact {folder.name}"] = [
+            [*tokenizer.ids(text, prompt), tokenizer.prompt_tokens(prompt)] for prompt, text in job.texts
+        ]
 
 
 def add_variants(made: Proof, many: list[str]) -> None:
@@ -168,9 +209,20 @@ def test_every_text_gets_the_librarys_ids(proof: Proof, tokenizer: str, case: st
     assert proof.first_difference(f"{tokenizer} {case}") is None
 
 
+@pytest.mark.parametrize("artifact", ["artifact onnx-fp32-128d", "artifact bert"])
+def test_an_artifact_gets_the_ids_and_prompt_lengths_of_the_host(proof: Proof, artifact: str) -> None:
+    assert len({answer[-1] for answer in proof.answers[artifact]}) > 3
+    assert proof.first_difference(artifact) is None
+
+
 @pytest.mark.parametrize("name", [*VARIANTS, *CHANGES])
 def test_a_relative_gives_the_librarys_ids(proof: Proof, name: str) -> None:
     assert proof.first_difference(name) is None
+
+
+def test_text_is_lowered_as_python_does(proof: Proof) -> None:
+    rows = zip(SIGMAS, proof.answers["lower"], strict=True)
+    assert next((text for text, ours in rows if ours != list(map(ord, text.lower()))), None) is None
 
 
 @pytest.mark.parametrize("name", ["uncased", "cased"])

@@ -53,7 +53,7 @@ internal class AddedTokens(
         var index = texts.lastNotAbove(key)
         while (index >= 0 && !texts.begins(key, index)) {
             val parent = parents[index]
-            if (parent >= index) throw PocketvecException("added token $index: its parent is $parent, not before it")
+            if (parent >= index) throw PocketvecException("added token $index: its parent is no earlier one")
             index = parent
         }
         return index

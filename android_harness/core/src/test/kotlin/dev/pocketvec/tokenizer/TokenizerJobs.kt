@@ -1,5 +1,6 @@
 package dev.pocketvec.tokenizer
 
+import dev.pocketvec.Manifest
 import dev.pocketvec.PocketvecException
 import java.io.DataInputStream
 import java.io.DataOutputStream
@@ -8,17 +9,16 @@ import java.io.File
 /**
  * Tokenises files of texts for tests/test_android_tokenizer.py, all of them in one process.
  *
- * The arguments are groups of five: `bpe`, `wordpiece` or `normalise`; the tokenizer's file; `true` or
- * `false` for lowering; the limit of tokens; the file of texts, beside which the answers are written
- * (`.ids`). Texts are a count, then prompt and text of each; a string is its length and that many UTF-16
- * units, so that half surrogate pairs can be written. An answer is a count and that many numbers, or -1
- * and what the refusal says.
+ * The arguments are groups of five: what to do (see `open`); the tokenizer's file; `true` or `false` for
+ * lowering first; the limit of tokens; the file of texts, beside which the answers are written (`.ids`).
+ * Texts are a count, then prompt and text of each; a string is its length and that many UTF-16 units, so that
+ * half surrogate pairs can be written. An answer is a count and that many numbers, or -1 and what the refusal
+ * says.
  */
 internal fun main(arguments: Array<String>) {
     arguments.toList().chunked(FIELDS).forEach { job ->
-        val texts = File(job.last())
-        val answers = File("$texts.ids").outputStream().buffered()
-        DataOutputStream(answers).use { out -> answer(job, readTexts(texts), out) }
+        val answers = File("${job.last()}.ids").outputStream().buffered()
+        DataOutputStream(answers).use { out -> answer(job, readTexts(File(job.last())), out) }
     }
 }
 
@@ -27,38 +27,49 @@ private const val KB = 1000
 private const val REFUSED = -1
 private const val NANOSECONDS_PER_MICROSECOND = 1e3
 
+private var kept: Any? = null
+
 private fun answer(job: List<String>, texts: List<Pair<String, String>>, out: DataOutputStream) {
-    val before = usedHeap()
-    val opened = try {
+    var opened: ((String, String) -> IntArray)? = try {
         open(job)
     } catch (error: PocketvecException) {
         return out.refuse(error)
     }
-    val held = usedHeap() - before
+    kept = texts
     val start = System.nanoTime()
-    for ((prompt, text) in texts) {
-        try {
-            val ids = opened(text, prompt)
-            out.writeInt(ids.size)
-            ids.forEach(out::writeInt)
-        } catch (error: PocketvecException) {
-            out.refuse(error)
-        }
-    }
+    texts.forEach { (prompt, text) -> out.write { opened?.invoke(text, prompt) ?: IntArray(0) } }
     val each = (System.nanoTime() - start) / NANOSECONDS_PER_MICROSECOND / maxOf(texts.size, 1)
-    println("${File(job[1]).name} limit ${job[3]}: ${texts.size} texts, %.0f us each".format(each))
-    println("  heap ${held / KB} KB once open, ${(usedHeap() - before) / KB} KB after the texts")
+    val heap = usedHeap()
+    opened = null
+    val held = (heap - usedHeap()) / KB
+    println("${File(job.last()).name}: ${texts.size} texts, %.0f us each, at most $held KB of heap".format(each))
 }
 
+/** From text and prompt to ids, to code points, or for an artifact to ids and how many are the prompt's. */
 private fun open(job: List<String>): (String, String) -> IntArray {
     val (kind, path, lowers, limit) = job
-    if (kind == "normalise") {
-        val normalizer = WordPieceFile.read(File(path)).normalizer()
-        return { text, _ -> normalizer.normalise(text).codePoints().toArray() }
+    val file = File(path)
+    return when (kind) {
+        "bpe" -> BpeTokenizer.open(file, lowers.toBoolean(), limit.toInt())::ids
+        "wordpiece" -> WordPieceTokenizer.open(file, lowers.toBoolean(), limit.toInt())::ids
+        "artifact" -> Tokenizers.open(file, Manifest.read(file)).run {
+            { text, prompt -> ids(text, prompt) + promptTokens(prompt) }
+        }
+        "normalise" -> WordPieceFile.read(file).normalizer().run {
+            { text, _ -> normalise(text).codePoints().toArray() }
+        }
+        else -> { text, _ -> lowered(text).codePoints().toArray() }
     }
-    val opener = if (kind == "bpe") BpeTokenizer::open else WordPieceTokenizer::open
-    val tokenizer = opener(File(path), lowers.toBoolean(), limit.toInt())
-    return { text, prompt -> tokenizer.ids(text, prompt) }
+}
+
+private fun DataOutputStream.write(ids: () -> IntArray) {
+    try {
+        val found = ids()
+        writeInt(found.size)
+        found.forEach(::writeInt)
+    } catch (error: PocketvecException) {
+        refuse(error)
+    }
 }
 
 private fun DataOutputStream.refuse(error: PocketvecException) {
