@@ -6,8 +6,8 @@ from collections.abc import Callable
 from typing import Any
 
 from tokenizers import AddedToken, Tokenizer, normalizers, pre_tokenizers
-from tokenizers.implementations import BertWordPieceTokenizer
-from tokenizers.processors import TemplateProcessing
+from tokenizers.models import WordPiece
+from tokenizers.processors import BertProcessing, TemplateProcessing
 
 Content = dict[str, Any]
 SPECIAL = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
@@ -19,11 +19,12 @@ ADDED = ("<e1>", "<e1", "[BRINE]", "日本 Salt", "É\u0301clair", "  ")
 
 def bert(texts: list[str], *, lowercase: bool) -> Tokenizer:
     """As BERT's own files are: uncased with accents stripped, or cased with all kept."""
-    made = BertWordPieceTokenizer(vocabulary(texts, lowercase=lowercase), lowercase=lowercase)
-    template = TemplateProcessing(single="[CLS] $A [SEP]", special_tokens=[("[CLS]", 2), ("[SEP]", 3)])
-    tokenizer: Tokenizer = made._tokenizer
-    if lowercase:
-        tokenizer.post_processor = template  # the other keeps its BertProcessing
+    tokenizer = Tokenizer(WordPiece(vocabulary(texts, lowercase=lowercase), unk_token="[UNK]"))  # noqa: S106
+    tokenizer.normalizer = normalizers.BertNormalizer(lowercase=lowercase)
+    tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
+    ends = [("[CLS]", 2), ("[SEP]", 3)]
+    template = TemplateProcessing(single="[CLS] $A [SEP]", special_tokens=ends)
+    tokenizer.post_processor = template if lowercase else BertProcessing(ends[1], ends[0])
     tokenizer.add_special_tokens([AddedToken(text, normalized=False, special=True) for text in SPECIAL])
     tokenizer.add_tokens([AddedToken(text, normalized=index % 2 > 0) for index, text in enumerate(ADDED)])
     return tokenizer

@@ -102,7 +102,7 @@ def test_a_prompt_left_out_of_pooling_gives_the_golden_vectors(root: Path) -> No
 @pytest.mark.parametrize(
     ("changed", "evidence"),
     [
-        ({"states": ["warm"]}, "no weight cache"),
+        ({"states": ["warm"]}, "this client keeps no weight cache for onnx; ask for none"),
         ({"states": ["build", "warm"]}, "states must be one alone"),
         ({"lengths": [4096]}, "length 4096: onnx-fp32-128d takes at most 2048 tokens"),
         ({"texts": "nowhere.jsonl"}, "nowhere.jsonl: no such file"),

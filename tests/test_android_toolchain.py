@@ -119,7 +119,7 @@ def test_the_command_says_in_one_line_which_part_does_not_come(tmp_path: Path) -
     command = [sys.executable, "-m", "android_harness.toolchain", "junit"]
     done = subprocess.run(command, env=environment, cwd=fetch.ROOT, capture_output=True, text=True)
     assert done.returncode == 2
-    line = "android_harness.toolchain: error: junit: apt-get: not on the PATH, and the toolchain needs it\n"
+    line = "android_harness.toolchain: error: junit: dpkg: not on the PATH, and the toolchain needs it\n"
     assert done.stderr == line
 
 

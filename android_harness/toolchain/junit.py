@@ -5,11 +5,13 @@ from __future__ import annotations
 import shutil
 from pathlib import Path
 
+from android_harness.toolchain.debs import open_packages
 from android_harness.toolchain.fetch import downloads, install, run, tools
 
 PACKAGES = {"junit4": "junit4.jar", "libhamcrest-java": "hamcrest.jar"}
 """Jar in /usr/share/java by package. apt checks what it downloads against the archive's signature."""
-STAMP = "debian junit4 and libhamcrest-java, 1"
+JAVA = "usr/share/java/"
+STAMP = "debian junit4 and libhamcrest-java, 2"
 
 
 def fetch(folder: Path) -> None:
@@ -25,9 +27,8 @@ def jars() -> list[Path]:
 
 
 def _fill(folder: Path) -> None:
-    with downloads() as packages:
-        run(["apt-get", "download", *PACKAGES], packages)
-        for package, jar in PACKAGES.items():
-            (deb,) = packages.glob(f"{package}_*.deb")
-            run(["dpkg-deb", "-x", deb, packages / package])
-            shutil.copyfile(packages / package / "usr" / "share" / "java" / jar, folder / jar)
+    architecture = run(["dpkg", "--print-architecture"]).strip()
+    with downloads() as unpacked, open_packages(architecture) as packages:
+        packages.unpack(list(PACKAGES), unpacked, only=JAVA)
+        for jar in PACKAGES.values():
+            shutil.copyfile(unpacked / JAVA / jar, folder / jar)

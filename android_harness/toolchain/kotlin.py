@@ -68,7 +68,7 @@ def compile_kotlin(
         everything = command(sorted(jars().glob("*.jar")), MAIN) + arguments + list(map(str, sources))
         done = subprocess.run(everything, capture_output=True, text=True)
         if done.returncode:
-            raise _compile_error(done.stderr)
+            raise _compile_error(done.stderr, done.returncode)
 
     if not sources:
         raise UserError(f"{out.name}: no Kotlin sources to compile")
@@ -92,11 +92,11 @@ def _content(path: Path) -> str:
     return " ".join(f"{file.name} {sha256_file(file)}" for file in files)
 
 
-def _compile_error(said: str) -> UserError:
+def _compile_error(said: str, code: int) -> UserError:
     sys.stderr.write(said)
     lines = said.splitlines()
     ranked = ([line for line in lines if mark in line] for mark in (": error: ", ": warning: ", "error: "))
-    wrong = next(filter(None, ranked), ["the Kotlin compiler failed"])
+    wrong = next(filter(None, ranked), [f"the Kotlin compiler ended with {code}", *lines[:1]])
     return UserError(f"{wrong[0]} (and {len(wrong) - 1} more)" if len(wrong) > 1 else wrong[0])
 
 

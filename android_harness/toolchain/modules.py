@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 import subprocess
+import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +19,7 @@ from common.errors import UserError
 HARNESS = ROOT / "android_harness"
 EXPLICIT_API = "-Xexplicit-api=strict"
 RUNNER = "org.junit.runner.JUnitCore"
+FAILURE = re.compile(r"^\d+\) (.+)", re.MULTILINE)
 
 
 @dataclass(frozen=True)
@@ -67,7 +70,7 @@ def classpath(*modules: str) -> list[Path]:
 def run_tests(module: str, properties: Mapping[str, str] | None = None) -> str:
     """Compile and run a module's JUnit tests, in a JVM with `properties`; gives the runner's words.
 
-    Raises UserError when one of them fails, its words in the message.
+    Raises UserError naming those that fail, after the runner's words on stderr.
     """
     main, files = build(module), sources(module, "test")
     linked = [*classpath(module), *junit.jars()]
@@ -78,7 +81,9 @@ def run_tests(module: str, properties: Mapping[str, str] | None = None) -> str:
     runner = [*command([tests, *linked], RUNNER, [*flags(), *told]), *classes]
     done = subprocess.run(runner, capture_output=True, text=True, env=onnxruntime_java.environment())
     if done.returncode:
-        raise UserError(f"{module}: {done.stdout[-4000:]} {done.stderr[-1000:]}")
+        sys.stderr.write(done.stdout + done.stderr)
+        failed = FAILURE.findall(done.stdout) or [f"the runner ended with {done.returncode}"]
+        raise UserError(f"{module}: {'; '.join(failed)}")
     return done.stdout
 
 

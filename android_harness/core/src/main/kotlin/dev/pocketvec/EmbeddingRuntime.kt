@@ -29,6 +29,9 @@ public interface RuntimeFactory {
     /** The manifest's `runtime` that this is for: `onnx` or `litert`. */
     public val runtime: String
 
+    /** Whether [RuntimeOptions.weightCache] is used. If not, packed weights are the app's own memory. */
+    public val keepsWeightCache: Boolean get() = true
+
     /** Loads the native library, so that the time of opening a model is the model's. May be called again. */
     public fun load() {}
 

@@ -36,21 +36,22 @@ public class JobRunner(
         val measurement = Measurement(ProcMemory(), probe)
         val artifact = Artifact.open(File(root, job.artifact))
         checkLengths(artifact, job)
+        val chosen = factory ?: Runtimes.find(artifact.manifest.runtime)
+        checkState(chosen, job)
         val weights = WeightCache(cache, job.state, artifact.weightsSha256)
         val options = RuntimeOptions(job.threads, weights.folder)
-        val chosen = factory ?: Runtimes.find(artifact.manifest.runtime)
         return measurement.open(artifact.folder, options, chosen).use { embedder ->
             val cost = measurement.cost(embedder, job, weights::bytes)
             val texts = job.texts?.let { File(root, it) }
             val embedded = EmbeddedTexts(embedder, folder).use { it.write(texts) }
-            ResultWriter.write(result(job, embedder, measurement.thermal, cost, embedded), folder)
+            ResultWriter.write(result(job, embedder, measurement, cost, embedded), folder)
         }
     }
 
     private fun result(
         job: Job,
         embedder: Embedder,
-        thermal: List<Thermal>,
+        measurement: Measurement,
         cost: Cost,
         embedded: EmbeddedTexts.Outcome,
     ): Result = Result(
@@ -58,16 +59,25 @@ public class JobRunner(
         manifestSha256 = embedder.artifact.manifest.sha256,
         created = Instant.now().truncatedTo(ChronoUnit.SECONDS).toString(),
         target = Target(job.kind, probe.cpu, cores(), job.threads, probe.os),
-        device = probe.device(thermal),
+        device = probe.device(measurement.thermal),
         versions = probe.versions + (embedder.runtimeName to embedder.runtimeVersion),
         costs = mapOf(job.state to cost),
         goldenIdsEqual = embedded.idsEqual,
         rows = embedded.rows,
         dim = embedded.dim,
         faults = embedded.faults,
+        notes = measurement.notes,
     )
 
     private fun cores(): Int = Runtime.getRuntime().availableProcessors()
+
+    private fun checkState(factory: RuntimeFactory, job: Job) {
+        if (job.state == Job.NO_CACHE || factory.keepsWeightCache) return
+        throw PocketvecException(
+            "state '${job.state}': this client keeps no weight cache for ${factory.runtime}; " +
+                "ask for ${Job.NO_CACHE}",
+        )
+    }
 
     private fun checkLengths(artifact: Artifact, job: Job) {
         val most = artifact.manifest.maxTokens

@@ -15,6 +15,9 @@ private const val RAM_TOKENS = 1000
 private const val NANOS_PER_MS = 1e6
 private const val TEN_THOUSANDTHS = 1e4
 
+private const val SAMPLED_MARKS =
+    "clear_refs is closed to this process: high-water marks are the highest sample, about one a millisecond"
+
 /** Ids below this share of the vocabulary are special tokens and bytes, which texts seldom have. */
 private const val COMMON_SHARE = 8
 
@@ -28,6 +31,9 @@ internal class Measurement(private val memory: ProcMemory, private val probe: De
 
     /** How hot it was at each moment so far. */
     val thermal: List<Thermal> get() = thermals
+
+    /** What was measured otherwise than on a host. */
+    val notes: List<String> get() = if (load.isExact) emptyList() else listOf(SAMPLED_MARKS)
 
     private val start: MemoryPoint
     private lateinit var load: Watched
@@ -82,7 +88,7 @@ internal class Measurement(private val memory: ProcMemory, private val probe: De
     )
 
     private fun time(embedder: Embedder, text: Tokens, job: Job): Timings {
-        val warm = MutableList(LEAST_WARM_UP) { once(embedder, text) }
+        val warm = MutableList(minOf(LEAST_WARM_UP, job.maxWarmUp)) { once(embedder, text) }
         while (warm.size < job.maxWarmUp && !isSettled(warm)) warm += once(embedder, text)
         return Timings(warm.size, List(job.runs) { once(embedder, text) })
     }

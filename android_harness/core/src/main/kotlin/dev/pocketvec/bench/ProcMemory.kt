@@ -21,12 +21,13 @@ internal class Status(val anonymous: Long, val fileBacked: Long, val shared: Lon
     fun point(): MemoryPoint = MemoryPoint(megabytes(anonymous), megabytes(fileBacked), megabytes(shared))
 }
 
-/** Memory in MB while something ran. Fields as in bench/worker.py. */
+/** Memory in MB while something ran, as in bench/worker.py; exact: the kernel's own mark was set back. */
 internal class Watched(
     val peak: MemoryPoint,
     val anonymous: Double,
     val highWater: Double,
     val end: MemoryPoint,
+    val isExact: Boolean,
 )
 
 /**
@@ -150,7 +151,7 @@ private class Sampler(private val file: StatusFile) {
     fun watched(isReset: Boolean): Watched {
         val top = peak.point()
         val marked = if (isReset) maxOf(megabytes(end.highWater), top.rss) else top.rss
-        return Watched(top, megabytes(anonymous), marked, end.point())
+        return Watched(top, megabytes(anonymous), marked, end.point(), isReset)
     }
 
     private fun note(status: Status) {

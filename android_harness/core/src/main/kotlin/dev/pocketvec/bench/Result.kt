@@ -81,7 +81,11 @@ public data class Target(
 /** A structural fault by name, with what shows it in one line. */
 public data class Fault(public val name: String, public val evidence: String)
 
-/** What one job gave; fields as in android_harness/protocol.py. */
+/**
+ * What one job gave; fields as in android_harness/protocol.py.
+ *
+ * @property notes what was measured differently here, a line each.
+ */
 public class Result(
     public val job: String,
     public val manifestSha256: String,
@@ -94,4 +98,5 @@ public class Result(
     public val rows: Int,
     public val dim: Int,
     public val faults: List<Fault>,
+    public val notes: List<String> = emptyList(),
 )

@@ -41,6 +41,7 @@ public object ResultWriter {
         "rows" to result.rows,
         "dim" to result.dim,
         "faults" to result.faults.map { fields("name" to it.name, "evidence" to it.evidence) },
+        "notes" to result.notes,
     )
 
     private fun cost(cost: Cost): JsonObject = fields(

@@ -1,9 +1,7 @@
 package dev.pocketvec.tokenizer
 
-import dev.pocketvec.PocketvecException
+import dev.pocketvec.assertRefused
 import org.junit.Assert.assertEquals
-import org.junit.Assert.assertThrows
-import org.junit.Assert.assertTrue
 import org.junit.Rule
 import org.junit.Test
 import org.junit.rules.TemporaryFolder
@@ -134,8 +132,7 @@ class BpeTokenizerTest {
     @Test
     fun `half a surrogate pair is refused`() {
         for (text in listOf("\uD83D", "ab\uDC4D", "\uDC4D\uD83D")) {
-            val refusal = assertThrows(PocketvecException::class.java) { tokenizer().ids(text) }
-            assertTrue("$refusal", "half a surrogate pair" in refusal.message.orEmpty())
+            assertRefused("half a surrogate pair") { tokenizer().ids(text) }
         }
         assertEquals(listOf("<unk>"), tokenizer().body("\uD83D\uDC4D"))
     }
@@ -143,7 +140,7 @@ class BpeTokenizerTest {
     @Test
     fun `a text without any token is refused`() {
         val bare = tokenizer { prefix = emptyList(); suffix = emptyList() }
-        assertThrows(PocketvecException::class.java) { bare.ids("") }
+        assertRefused("gives no token") { bare.ids("") }
         assertEquals(listOf("a"), bare.pieces("", prompt = "a"))
     }
 
@@ -161,9 +158,7 @@ class BpeTokenizerTest {
         )
         for ((content, rule) in damages) {
             val file = folder.newFile().apply { writeBytes(content) }
-            val refusal = assertThrows(PocketvecException::class.java) { BpeTokenizer.open(file, false, 64) }
-            val said = refusal.message.orEmpty()
-            assertTrue(said, said.startsWith("$file: ") && rule in said)
+            assertRefused("$file: ", rule) { BpeTokenizer.open(file, lowerCase = false, maxTokens = 64) }
         }
     }
 }

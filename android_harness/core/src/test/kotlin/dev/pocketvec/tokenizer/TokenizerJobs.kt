@@ -9,10 +9,11 @@ import java.io.File
 /**
  * Tokenises files of texts for tests/test_android_tokenizer.py, all of them in one process.
  *
- * The arguments are groups of five: what to do (see `open`); the tokenizer's file; `true` or `false` for lowering
- * first; the limit of tokens; the file of texts, beside which the answers are written (`.ids`). Texts are a
- * count, then prompt and text of each; a string is its length and that many UTF-16 units, so that half
- * surrogate pairs can be written. An answer is a count and that many numbers, or -1 and what the refusal says.
+ * The arguments are groups of five: what to do (see `open`); the tokenizer's file; `true` or `false` for
+ * lowering first; the limit of tokens; the file of texts, beside which the answers are written (`.ids`).
+ * Texts are a count, then prompt and text of each; a string is its length and that many UTF-16 units, so that
+ * half surrogate pairs can be written. An answer is a count and that many numbers, or -1 and what the refusal
+ * says.
  */
 internal fun main(arguments: Array<String>) {
     arguments.toList().chunked(FIELDS).forEach { job ->
@@ -26,21 +27,22 @@ private const val KB = 1000
 private const val REFUSED = -1
 private const val NANOSECONDS_PER_MICROSECOND = 1e3
 
+private var kept: Any? = null
+
 private fun answer(job: List<String>, texts: List<Pair<String, String>>, out: DataOutputStream) {
-    val before = usedHeap()
-    val opened = try {
+    var opened: ((String, String) -> IntArray)? = try {
         open(job)
     } catch (error: PocketvecException) {
         return out.refuse(error)
     }
-    val onceOpen = usedHeap() - before
+    kept = texts
     val start = System.nanoTime()
-    texts.forEach { (prompt, text) -> out.write { opened(text, prompt) } }
+    texts.forEach { (prompt, text) -> out.write { opened?.invoke(text, prompt) ?: IntArray(0) } }
     val each = (System.nanoTime() - start) / NANOSECONDS_PER_MICROSECOND / maxOf(texts.size, 1)
-    val afterwards = usedHeap() - before
-    opened("a", "") // neither it nor the texts may be collected before this
-    val heap = "${onceOpen / KB} KB of heap once open, ${afterwards / KB} after the texts"
-    println("${File(job.last()).name}: ${texts.size} texts, %.0f us each; $heap".format(each))
+    val heap = usedHeap()
+    opened = null
+    val held = (heap - usedHeap()) / KB
+    println("${File(job.last()).name}: ${texts.size} texts, %.0f us each, at most $held KB of heap".format(each))
 }
 
 /** From text and prompt to ids, to code points, or for an artifact to ids and how many are the prompt's. */

@@ -1,10 +1,8 @@
 package dev.pocketvec.tokenizer
 
 import dev.pocketvec.Manifest
-import dev.pocketvec.PocketvecException
+import dev.pocketvec.assertRefused
 import org.junit.Assert.assertEquals
-import org.junit.Assert.assertThrows
-import org.junit.Assert.assertTrue
 import org.junit.Rule
 import org.junit.Test
 import org.junit.rules.TemporaryFolder
@@ -34,14 +32,13 @@ class TokenizersTest {
     @Test
     fun `an artifact without the table has its tokenizer json read`() {
         File(folder.root, "tokenizer.json").writeText("""{"model": {"type": "BPE"}}""")
-        val refusal = assertThrows(PocketvecException::class.java) {
+        assertRefused("model BPE is not supported, only WordPiece") {
             Tokenizers.open(folder.root, manifest("tokenizer.json"))
         }
-        assertTrue("$refusal", "model BPE is not supported, only WordPiece" in refusal.message.orEmpty())
     }
 
     @Test
     fun `an artifact without tokenizer is refused`() {
-        assertThrows(PocketvecException::class.java) { Tokenizers.open(folder.root, manifest()) }
+        assertRefused("neither tokenizer.bin nor tokenizer.json") { Tokenizers.open(folder.root, manifest()) }
     }
 }

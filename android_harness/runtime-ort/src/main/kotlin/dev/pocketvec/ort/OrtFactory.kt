@@ -18,6 +18,7 @@ import dev.pocketvec.RuntimeOptions
  */
 public class OrtFactory : RuntimeFactory {
     override val runtime: String = "onnx"
+    override val keepsWeightCache: Boolean = false
 
     override fun load() {
         environment()
