@@ -13,7 +13,7 @@ class BpeTokenizerTest {
     private val pieces = listOf(
         *arrayOf("<pad>", "<eos>", "<bos>", "<unk>", "a", "b", "c", "\u2581"),
         *arrayOf("ab", "bc", "aa", "aaaa", "\u2581a"),
-        *arrayOf("<t", "<t1>", "<t12>", "<", "t", "1", "2", "<0xC3>", "<0xA9>"),
+        *arrayOf("abc", "bc1", "\u2581\u2581", "<t", "<t1>", "<t12>", "<", "t", "1", "2", "<0xC3>", "<0xA9>"),
     )
 
     private fun tokenizer(
@@ -45,6 +45,13 @@ class BpeTokenizerTest {
     }
 
     @Test
+    fun `a pair that another merge has changed waits for its own rank`() {
+        val tokenizer = tokenizer { merges = listOf("b" to "c", "a" to "b", "bc" to "1", "a" to "bc") }
+        assertEquals(listOf("a", "bc1"), tokenizer.body("abc1"))
+        assertEquals(listOf("abc"), tokenizer.body("abc"))
+    }
+
+    @Test
     fun `of equal ranks the leftmost is merged first`() {
         assertEquals(listOf("aa", "a"), tokenizer().body("aaa"))
     }
@@ -61,8 +68,8 @@ class BpeTokenizerTest {
 
     @Test
     fun `text between boundaries has the same ids each time`() {
-        val tokenizer = tokenizer()
-        val expected = listOf("a", "bc", "\u2581a", "bc", "\u2581", "\u2581a")
+        val tokenizer = tokenizer { merges = listOf("b" to "c", "\u2581" to "\u2581", "\u2581" to "a") }
+        val expected = listOf("a", "bc", "\u2581a", "bc", "\u2581\u2581", "a")
         repeat(2) { assertEquals(expected, tokenizer.body("abc abc  a")) }
     }
 

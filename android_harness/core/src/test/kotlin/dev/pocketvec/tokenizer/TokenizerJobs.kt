@@ -42,7 +42,8 @@ private fun answer(job: List<String>, texts: List<Pair<String, String>>, out: Da
     val heap = usedHeap()
     opened = null
     val held = (heap - usedHeap()) / KB
-    println("${File(job.last()).name}: ${texts.size} texts, %.0f us each, at most $held KB of heap".format(each))
+    val cost = "%.0f us each, at most $held KB of heap".format(each)
+    println("${File(job.last()).name}: ${texts.size} texts, $cost")
 }
 
 /** From text and prompt to ids, to code points, or for an artifact to ids and how many are the prompt's. */
