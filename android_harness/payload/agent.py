@@ -1,8 +1,8 @@
 """What runs on the phone in shell mode: ``python -m android_harness.payload.agent ROOT JOB RESULTS``.
 
-A job's cache states are measured with bench's own code, each in a fresh process; then the golden texts and the
-job's own are embedded here, one by one as an app does it. What a phone does not let a program read is left out
-and said in the result's notes. result.json is written last.
+A job's cache states are measured with bench's own code, each in a fresh process; then the golden texts and
+the job's own are embedded here, one by one as an app does it. What a phone does not let a program read is
+left out, and what that changes is said in the result's notes. result.json is written last.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from android_harness.payload.costs import Measured, measure_states
+from android_harness.payload.costs import measure_states
 from android_harness.payload.device import cpu_name, read_device, read_thermal
 from android_harness.protocol import RESULT_NAME, RESULT_SCHEMA, SHELL, VECTORS_NAME, Job, Result
 from bench.cost import weight_cache
@@ -30,7 +30,6 @@ from common.files import read_json, sha256_file, write_json
 from common.records import from_dict
 from export.artifact import Artifact, open_artifact
 from export.embedder import Embedder, Opening
-from export.fault import Fault
 from export.golden import GoldenResult, GoldenText, read_golden, row_cosines
 from export.manifest import MANIFEST_NAME
 from export.session import usable_cores
@@ -95,10 +94,12 @@ def read_texts(path: Path) -> list[tuple[str, str]]:
         if not line:
             continue
         try:
-            prompt, text = json.loads(line)
+            pair = json.loads(line)
         except ValueError:
-            raise UserError(f"{path}:{number}: not a JSON array [prompt, text]") from None
-        pairs.append((prompt, text))
+            pair = None
+        if not (isinstance(pair, list) and [type(one) for one in pair] == [str, str]):
+            raise UserError(f"{path}:{number}: not a JSON array [prompt, text]")
+        pairs.append((pair[0], pair[1]))
     return pairs
 
 
@@ -163,7 +164,9 @@ def main(arguments: list[str]) -> int:
         sys.stderr.write(f"agent: error: {error}\n")
         return BAD_INPUT
     except OSError as error:
-        sys.stderr.write(f"agent: error: {error.filename or root}: {(error.strerror or str(error)).lower()}\n")
+        sys.stderr.write(
+            f"agent: error: {error.filename or root}: {(error.strerror or str(error)).lower()}\n"
+        )
         return BAD_INPUT
     return 0
 

@@ -1,4 +1,4 @@
-"""The payload: userland, the project's own packages and a start script in one .tar.gz, the same every time."""
+"""The payload: userland, the project's own packages and a start script in one .tar.gz, always the same."""
 
 from __future__ import annotations
 

@@ -51,7 +51,9 @@ def measure_states(artifact: Artifact, job: Job, cache: Path, say: Callable[[str
         if state == WARM_CACHE and cache_bytes(cache) == 0:
             _build(artifact, job, cache)
         one = plan if state == job.states[-1] else brief
-        _measure(artifact, dataclasses.replace(one, cache=None if state == NO_CACHE else cache), state, measured)
+        _measure(
+            artifact, dataclasses.replace(one, cache=None if state == NO_CACHE else cache), state, measured
+        )
     return measured
 
 

@@ -82,7 +82,12 @@ def command(core: str, options: Sequence[str] = ()) -> list[str]:
     folder = home()
     python = folder / "userland"
     emulator = [str(folder / "qemu" / EMULATOR), "-cpu", CORES[core].model, *options]
-    started = [str(userland.loader(python)), "--library-path", str(python / "lib"), str(python / "bin/python3")]
+    started = [
+        str(userland.loader(python)),
+        "--library-path",
+        str(python / "lib"),
+        str(python / "bin/python3"),
+    ]
     return [*emulator, "-L", str(folder / "cores" / core), *started]
 
 
