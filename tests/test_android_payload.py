@@ -3,6 +3,7 @@
 import dataclasses
 import json
 import shutil
+import struct
 import subprocess
 import tarfile
 from importlib.metadata import version
@@ -20,6 +21,8 @@ from common.records import from_dict
 pytestmark = pytest.mark.android
 
 MOST_MB = {"arm64-v8a": 50, "x86_64": 55}
+LOADED = 1
+"""p_type of a segment that is mapped."""
 JOB = Job(JOB_SCHEMA, "0a", "host", "artifacts/one", [NO_CACHE], [16], 3, 1, 3)
 
 
@@ -41,6 +44,29 @@ def test_a_payload_is_small_and_holds_no_tests_and_nothing_but_plain_files(built
     assert {"run", "payload.json", "bin/python3", "project/bench/probe.py"} <= names
     assert next(one for one in members if one.name == "run").mode == 0o755
     assert not [name for name in names if "/tests/" in name or "WebGpu" in name or "torch" in name]
+
+
+def test_every_program_and_library_can_be_mapped_where_pages_are_16_kb(built: tuple[str, Path]) -> None:
+    """As on phones with Android 15 and later; x86 phones have pages of 4 KB."""
+    abi, path = built
+    found = {}
+    with tarfile.open(path) as archive:
+        for one in archive:
+            file = archive.extractfile(one)
+            content = file.read() if file else b""
+            if content.startswith(b"\x7fELF"):
+                found[one.name] = alignment(content)
+    assert len(found) > 30
+    page = 0x4000 if abi == "arm64-v8a" else 0x1000
+    assert {name: size for name, size in found.items() if size % page} == {}
+
+
+def alignment(program: bytes) -> int:
+    """The least alignment of an ELF file's loaded segments, in bytes."""
+    (start,) = struct.unpack_from("<Q", program, 0x20)
+    size, count = struct.unpack_from("<HH", program, 0x36)
+    headers = [struct.unpack_from("<IIQQQQQQ", program, start + size * index) for index in range(count)]
+    return min(int(header[7]) for header in headers if header[0] == LOADED)
 
 
 def test_the_same_sources_give_the_same_bytes(built: tuple[str, Path], tmp_path: Path) -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 import shlex
+import shutil
 import subprocess
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -17,7 +18,7 @@ from pathlib import Path
 
 from android_harness.toolchain import userland
 from android_harness.toolchain.debs import open_packages
-from android_harness.toolchain.fetch import install, tools
+from android_harness.toolchain.fetch import downloads, install, tools
 from bench.worker import INTERPRETER_VARIABLE
 from common.errors import UserError
 
@@ -130,9 +131,13 @@ def versions() -> dict[str, str]:
 
 def _fill_qemu(folder: Path) -> None:
     """The one static program of the package, which has thirty more."""
-    with open_packages("amd64") as packages:
-        packages.unpack(["qemu-user-static"], folder / "package", f"usr/bin/{EMULATOR}-static")
-    (folder / "package" / "usr" / "bin" / f"{EMULATOR}-static").rename(folder / EMULATOR)
+    with downloads() as work:
+        with open_packages("amd64") as packages:
+            packages.unpack(["qemu-user-static"], work, f"usr/bin/{EMULATOR}-static")
+        program = work / "usr" / "bin" / f"{EMULATOR}-static"
+        if not program.is_file():
+            raise UserError(f"qemu-user-static: the distribution's package holds no {program.name}")
+        shutil.copy(program, folder / EMULATOR)
 
 
 def _write_cpuinfo(prefix: Path, core: Core) -> None:
