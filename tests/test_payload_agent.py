@@ -3,6 +3,7 @@
 import dataclasses
 import json
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -101,12 +102,9 @@ def test_a_result_says_what_it_is_of(answered: Path) -> None:
 
 def test_an_artifact_that_is_another_model_has_its_fault_named(answered: Path, tmp_path: Path) -> None:
     """Prompts swapped in the manifest: what the phone embeds is not what the golden vectors say."""
-    (tmp_path / "artifacts/one").mkdir(parents=True)
-    for file in (answered / JOB.artifact).iterdir():
-        (tmp_path / "artifacts/one" / file.name).symlink_to(file.resolve())
+    shutil.copytree(answered / JOB.artifact, tmp_path / "artifacts/one")
     manifest = read_json(answered / JOB.artifact / "manifest.json")
     manifest["prompts"]["query"] = "query: "
-    (tmp_path / "artifacts/one/manifest.json").unlink()
     (tmp_path / "artifacts/one/manifest.json").write_text(json.dumps(manifest))
     write_job(tmp_path, dataclasses.replace(JOB, states=[NO_CACHE], texts=None, runs=1))
     done = run_agent(tmp_path)

@@ -30,6 +30,7 @@ from common.files import read_json, sha256_file, write_json
 from common.records import from_dict
 from export.artifact import Artifact, open_artifact
 from export.embedder import Embedder, Opening
+from export.fault import Fault
 from export.golden import GoldenResult, GoldenText, read_golden, row_cosines
 from export.manifest import MANIFEST_NAME
 from export.session import usable_cores
@@ -57,10 +58,7 @@ def run_job(root: Path, job_path: Path, results: Path, say: Say) -> Path:
         measured = measure_states(artifact, job, cache, say)
         thermal.append(read_thermal("measured"))
         embedder = Embedder(artifact, Opening(job.threads, cache))
-        golden = read_golden(artifact.path)
-        pairs = [*((one.prompt, one.text) for one in golden), *texts]
-        vectors, ids_equal = embed(embedder, golden, pairs, say)
-        faults = diagnose(embedder, _golden_results(golden, vectors, ids_equal))
+        vectors, ids_equal, faults = _embed_and_diagnose(embedder, texts, say)
     thermal.append(read_thermal("end"))
     _write_vectors(folder / VECTORS_NAME, vectors)
     result = Result(
@@ -81,6 +79,15 @@ def run_job(root: Path, job_path: Path, results: Path, say: Say) -> Path:
     )
     write_json(folder / RESULT_NAME, asdict(result))
     return folder / RESULT_NAME
+
+
+def _embed_and_diagnose(
+    embedder: Embedder, texts: list[tuple[str, str]], say: Say
+) -> tuple[Float32, list[bool], list[Fault]]:
+    golden = read_golden(embedder.artifact.path)
+    pairs = [*((one.prompt, one.text) for one in golden), *texts]
+    vectors, ids_equal = embed(embedder, golden, pairs, say)
+    return vectors, ids_equal, diagnose(embedder, _golden_results(golden, vectors, ids_equal))
 
 
 def read_texts(path: Path) -> list[tuple[str, str]]:

@@ -23,7 +23,7 @@ HIGH_WATER_NOTE = (
 PSS_NOTE = "pss: the kernel does not let a process's smaps_rollup be read"
 
 
-@dataclass
+@dataclass(frozen=True)
 class Measured:
     """Costs by state, and what could not be measured as it should be, a line each."""
 
