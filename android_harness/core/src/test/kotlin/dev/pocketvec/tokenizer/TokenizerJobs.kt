@@ -42,7 +42,8 @@ private fun answer(job: List<String>, texts: List<Pair<String, String>>, out: Da
     val heap = usedHeap()
     opened = null
     val held = (heap - usedHeap()) / KB
-    println("${File(job.last()).name}: ${texts.size} texts, %.0f us each, at most $held KB of heap".format(each))
+    val name = File(job.last()).name
+    println("$name: ${texts.size} texts, %.0f us each, at most $held KB of heap".format(each))
 }
 
 /** From text and prompt to ids, to code points, or for an artifact to ids and how many are the prompt's. */
