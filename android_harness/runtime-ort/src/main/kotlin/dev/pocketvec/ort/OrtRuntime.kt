@@ -20,7 +20,7 @@ internal class OrtRuntime private constructor(
 ) : EmbeddingRuntime {
     override val name: String = "onnxruntime"
 
-    /** That of the Java API; in Android's package the library's too, on the tests' JVM that is a later one. */
+    /** That of the Java API: in Android's package the library's too, on the tests' JVM an older one. */
     override val version: String = environment.version
 
     private val maxTokens = artifact.manifest.maxTokens
