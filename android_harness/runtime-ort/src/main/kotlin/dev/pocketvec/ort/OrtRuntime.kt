@@ -19,6 +19,8 @@ internal class OrtRuntime private constructor(
     private val session: OrtSession,
 ) : EmbeddingRuntime {
     override val name: String = "onnxruntime"
+
+    /** That of the Java API: in Android's package the library's too, on the tests' JVM an older one. */
     override val version: String = environment.version
 
     private val maxTokens = artifact.manifest.maxTokens
