@@ -4,9 +4,9 @@ import re
 from pathlib import Path
 
 import pytest
-from android_harness.toolchain.aapt2 import aapt2, framework
 from delivery_samples import sample
 
+from android_harness.toolchain.aapt2 import aapt2, framework
 from export.delivery.android_assets import write_android_assets
 from export.delivery.check import check_android_assets
 
