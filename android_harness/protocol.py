@@ -92,6 +92,7 @@ class Result:
     job: its id. manifest_sha256: of the artifact's manifest.json as it lies on the phone. client: shell or
     app. costs: by cache state. golden_ids_equal: for each golden text, whether the client's own tokenizer
     gave its ids. rows, dim: shape of vectors.f32. faults: structural faults that the client found itself.
+    notes: what it had to measure differently or could not, a line each.
     """
 
     schema: str
@@ -107,6 +108,7 @@ class Result:
     rows: int
     dim: int
     faults: list[Fault] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         if self.schema != RESULT_SCHEMA:

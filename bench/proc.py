@@ -44,6 +44,13 @@ def read_status() -> dict[str, int]:
         status.close()
 
 
-def reset_high_water() -> None:
-    """Let VmHWM of this process start anew at its present size (Linux: writing 5 to clear_refs)."""
-    CLEAR_REFS.write_text(RESET_HIGH_WATER)
+def reset_high_water() -> bool:
+    """Let VmHWM of this process start anew at its present size (Linux: writing 5 to clear_refs).
+
+    False where the kernel refuses it: VmHWM then goes on counting from the start of the process.
+    """
+    try:
+        CLEAR_REFS.write_text(RESET_HIGH_WATER)
+    except OSError:
+        return False
+    return True

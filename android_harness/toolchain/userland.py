@@ -24,10 +24,9 @@ from android_harness.toolchain.fetch import downloads, install, run
 from common.errors import UserError
 
 WHEELS = (
-    "onnxruntime", "ai-edge-litert", "tokenizers", "numpy", "flatbuffers", "protobuf", "packaging", "ml-dtypes",
-    "backports.strenum", "tqdm", "typing_extensions",
+    "onnxruntime", "ai-edge-litert", "ml-dtypes", "tokenizers", "numpy",
 )  # fmt: skip
-"""What the runtimes and numpy need to be imported, those two and the tokenizer's library."""
+"""The runtimes, what they import to run a model (half of what they name as needed), and the tokenizers'."""
 LIBRARIES = ("libc6", "libgcc-s1", "libstdc++6", "zlib1g", "libexpat1", "libffi8")
 SHARED_OBJECTS = re.compile(
     r"(ld-linux-[\w-]+|lib(c|m|dl|rt|pthread|util|stdc\+\+|gcc_s|z|expat|ffi))\.so\.\d+"
@@ -78,8 +77,12 @@ def abi(name: str) -> Abi:
 
 def fetch(folder: Path, target: Abi) -> None:
     """Have the whole userland in `folder`. Raises UserError where apt or pip cannot give a part of it."""
-    wanted = {name: version(name) for name in WHEELS}
-    install(folder, f"userland 1 {target.name} {wanted}", lambda building: _fill(building, target, wanted))
+    install(folder, f"userland 1 {target.name} {wanted()}", lambda building: _fill(building, target))
+
+
+def wanted() -> dict[str, str]:
+    """The wheels and their versions: what is installed here."""
+    return {name: version(name) for name in WHEELS}
 
 
 def loader(folder: Path) -> Path:
@@ -87,12 +90,12 @@ def loader(folder: Path) -> Path:
     return next((folder / "lib").glob("ld-linux-*"))
 
 
-def _fill(folder: Path, target: Abi, wanted: dict[str, str]) -> None:
+def _fill(folder: Path, target: Abi) -> None:
     with downloads() as work:
         root, wheels = work / "root", work / "wheels"
         python = _unpack_debian(root, target)
         _copy_python(root, folder, python)
-        _download(wheels, target, python, wanted)
+        _download(wheels, target, python)
         for wheel in sorted(wheels.glob("*.whl")):
             with zipfile.ZipFile(wheel) as archive:
                 archive.extractall(folder / "site")
@@ -127,15 +130,15 @@ def _shared_objects(root: Path) -> Iterator[Path]:
             yield place
 
 
-def _download(into: Path, target: Abi, python: str, wanted: dict[str, str]) -> None:
-    sys.stderr.write(f"fetching {len(wanted)} wheels for {target.name}\n")
+def _download(into: Path, target: Abi, python: str) -> None:
+    sys.stderr.write(f"fetching {len(WHEELS)} wheels for {target.name}\n")
     tags = [f"manylinux_2_{minor}" for minor in range(NEWEST_GLIBC, OLDEST_GLIBC - 1, -1)]
     command: list[str | Path] = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps"]
     command += ["--disable-pip-version-check", "--only-binary", ":all:", "--dest", into]
     command += ["--implementation", "cp", "--python-version", python.removeprefix("python")]
     for tag in (*tags, "manylinux2014"):
         command += ["--platform", f"{tag}_{target.machine}"]
-    run([*command, *(f"{name}=={number}" for name, number in wanted.items())])
+    run([*command, *(f"{name}=={number}" for name, number in wanted().items())])
 
 
 def _leave_out(folder: Path, patterns: tuple[str, ...]) -> None:
