@@ -6,25 +6,22 @@ import argparse
 import json
 import re
 import sys
-import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from android_harness.driver.facts import BIG, CORES
-from android_harness.driver.jobs import DEFAULT_SECONDS, DEFAULT_THREADS
-from android_harness.protocol import CLIENTS, SHELL
+from android_harness.driver.defaults import BIG, CORES, DEFAULT_SECONDS, DEFAULT_THREADS, FARMS
+from android_harness.protocol import APP, CLIENTS, SHELL
 from common.errors import UserError
 from common.files import refuse_existing, whole_folder
 from common.progress import Display
 from pocketvec import BUNDLED_DATA, DEFAULT_GATES
 
 if TYPE_CHECKING:
-    from android_harness.driver.adb import Adb
-    from android_harness.driver.choice import Listed
+    from android_harness.driver.app_client import AppClient
     from android_harness.driver.jobs import DeviceConfig
+    from android_harness.driver.phone import Phone
     from android_harness.driver.session import Client, Measured, Order
+    from android_harness.driver.shell_client import ShellClient
     from bench.bearings import Bearings
     from bench.report import Report
     from common.retrieval import RetrievalSet
@@ -46,6 +43,14 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         "--payload", type=Path, default=None, help="shell mode: a payload that was built before"
     )
     parser.add_argument("--apk", type=Path, default=None, help="app mode: the harness app")
+    parser.add_argument("--emit", choices=FARMS, default=None, help="write a device farm's run instead")
+    parser.add_argument(
+        "--from",
+        dest="from_results",
+        type=Path,
+        default=None,
+        help="a device farm's results, in place of phones",
+    )
     parser.add_argument("--cores", choices=CORES, default=BIG, help="shell mode: cores that threads may use")
     parser.add_argument("--data", type=Path, default=BUNDLED_DATA, help="retrieval set, a BEIR folder")
     parser.add_argument("--split", default="test", help="qrels to score")
@@ -63,35 +68,74 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 
 
 def device(given: argparse.Namespace) -> int:
-    """Measure on phones, gate, write a report for each; the last line of stdout is the verdict as JSON."""
-    from android_harness.driver.adb import find_adb
-    from android_harness.driver.choice import choose, parse_devices
+    """Measure on phones, gate, write a report for each; the last line of stdout is the verdict as JSON.
+
+    With --emit, write what a device farm takes instead; with --from, read what it gave.
+    """
     from android_harness.driver.jobs import DeviceConfig
-    from android_harness.driver.measuring import forget_results, measure_phones
-    from android_harness.driver.phone import Phone
     from bench.limits import read_gates
     from common.retrieval import read_retrieval_set
 
+    mode = APP if given.emit or given.from_results else given.mode
     config = DeviceConfig(
-        given.lengths, given.bench_runs, given.threads, given.prompt, given.mode, given.cores, given.timeout
+        given.lengths, given.bench_runs, given.threads, given.prompt, mode, given.cores, given.timeout
     )
     read_gates(given.gates)
     refuse_existing(given.out)
     data = read_retrieval_set(given.data, given.split)
     artifacts = _open(given.artifacts, config)
+    if given.emit:
+        return _emit(given, _order(artifacts, data, config, _app(given)))
+    if given.from_results is None:
+        return _measure(given, artifacts, data, config)
+    from android_harness.driver.farm_runs import read_farm
+
+    order = _order(artifacts, data, config, _app(given))
+    found = read_farm(given.from_results, order)
+    return _report_all(given, found, order, data, _bearings(given, artifacts, data))
+
+
+def _measure(
+    given: argparse.Namespace, artifacts: list[Artifact], data: RetrievalSet, config: DeviceConfig
+) -> int:
+    from android_harness.driver.adb import find_adb
+    from android_harness.driver.choice import choose, parse_devices
+    from android_harness.driver.measuring import forget_results, measure_phones
+    from android_harness.driver.phone import Phone
+
     adb = find_adb()
     adb.start_server()
     chosen = choose(parse_devices(adb.list_devices()), given.serial, given.all_devices)
     phones = [Phone(adb, one.serial) for one in chosen]
-    with _client(given, adb, chosen) as client:
-        order = _order(artifacts, data, config, client)
-        bearings = _bearings(given, artifacts, data)
-        with Display() as display:
-            measured = measure_phones(phones, order, display)
-    reports = {one.phone.serial: _report(given, one, order, data, bearings) for one in measured}
-    folders = _write(reports, given.out)
-    forget_results(measured, order)
-    return _conclude(reports, folders)
+    client = _app(given) if config.mode == APP else _payload(given, phones)
+    order = _order(artifacts, data, config, client)
+    bearings = _bearings(given, artifacts, data)
+    with Display() as display:
+        measured = measure_phones(phones, order, display)
+    code = _report_all(given, measured, order, data, bearings)
+    forget_results(phones, measured, order)
+    return code
+
+
+def _emit(given: argparse.Namespace, order: Order) -> int:
+    from android_harness.driver.farm_runs import SCRIPT, write_farm
+    from pocketvec.commands import PASSED
+
+    with whole_folder(given.out) as folder:
+        write_farm(given.emit, order, given.apk, folder)
+    sys.stdout.write(f"{given.out / SCRIPT}\n")
+    return PASSED
+
+
+def _report_all(
+    given: argparse.Namespace,
+    measured: list[Measured],
+    order: Order,
+    data: RetrievalSet,
+    bearings: Bearings,
+) -> int:
+    reports = {one.name: _report(given, one, order, data, bearings) for one in measured}
+    return _conclude(reports, _write(reports, given.out))
 
 
 def _open(paths: list[Path], config: DeviceConfig) -> list[Artifact]:
@@ -107,33 +151,27 @@ def _open(paths: list[Path], config: DeviceConfig) -> list[Artifact]:
     return artifacts
 
 
-@contextmanager
-def _client(given: argparse.Namespace, adb: Adb, chosen: list[Listed]) -> Iterator[Client]:
-    """The app, or the payload that is given or else built for the phones' ABI."""
+def _app(given: argparse.Namespace) -> AppClient:
+    """The app that is given."""
     from android_harness.driver.app_client import read_app
-    from android_harness.driver.payload import read_payload
-    from android_harness.driver.phone import Phone
+
+    if given.apk is None:
+        raise UserError("name the harness app with --apk; docs/device.md says how to build it")
+    return read_app(given.apk)
+
+
+def _payload(given: argparse.Namespace, phones: list[Phone]) -> ShellClient:
+    """The payload that is given, or else the one for the phones' ABI."""
+    from android_harness.driver.facts import read_facts
+    from android_harness.driver.payload import kept_payload, read_payload
     from android_harness.driver.shell_client import ShellClient
 
-    if given.mode != SHELL:
-        if given.apk is None:
-            raise UserError(
-                "--mode app: name the harness app with --apk; docs/device.md says how to build it"
-            )
-        yield read_app(given.apk)
-    elif given.payload is not None:
-        yield ShellClient(read_payload(given.payload), given.cores)
-    else:
-        from android_harness.driver.facts import read_facts
-        from android_harness.payload.build import build_payload
-
-        abis = {read_facts(Phone(adb, one.serial)).abi for one in chosen}
-        if len(abis) > 1:
-            raise UserError(f"phones of different ABIs ({', '.join(sorted(abis))}): measure on them in turn")
-        with tempfile.TemporaryDirectory(prefix="pocketvec.payload.") as folder:
-            path = Path(folder) / "payload.tar.gz"
-            build_payload(abis.pop(), path)
-            yield ShellClient(read_payload(path), given.cores)
+    if given.payload is not None:
+        return ShellClient(read_payload(given.payload), given.cores)
+    abis = {read_facts(one).abi for one in phones}
+    if len(abis) > 1:
+        raise UserError(f"phones of different ABIs ({', '.join(sorted(abis))}): measure on them in turn")
+    return ShellClient(read_payload(kept_payload(abis.pop())), given.cores)
 
 
 def _order(artifacts: list[Artifact], data: RetrievalSet, config: DeviceConfig, client: Client) -> Order:

@@ -47,20 +47,28 @@ def answer(artifact: Path, data: Path, root: Path) -> tuple[Job, Path]:
     return job, run_job(root, root / "jobs" / f"{job.id}.json", root / "results", lambda _: None).parent
 
 
-def write_stand_in(path: Path, answers: dict[str, tuple[Job, Path]]) -> None:
-    """A payload that hands out `answers`, job and results folder by profile."""
+def write_payload(path: Path, files: dict[str, bytes]) -> None:
+    """An archive of these files by name; `run` is a program."""
     with tarfile.open(path, "w:gz", format=tarfile.USTAR_FORMAT) as archive:
-
-        def add(name: str, content: bytes, mode: int = 0o644) -> None:
+        for name, content in files.items():
             entry = tarfile.TarInfo(name)
-            entry.size, entry.mode = len(content), mode
+            entry.size, entry.mode = len(content), 0o755 if name == "run" else 0o644
             archive.addfile(entry, io.BytesIO(content))
 
-        add("run", RUN.encode(), 0o755)
-        for name, (job, folder) in answers.items():
-            text = (folder / "result.json").read_text(encoding="utf-8").replace(job.id, "@JOB@")
-            add(f"canned/{name}/result.json", text.encode())
-            add(f"canned/{name}/vectors.f32", (folder / "vectors.f32").read_bytes())
+
+def elf(machine: int) -> bytes:
+    """The first bytes of a program for a machine, by its number in ELF headers."""
+    return b"\x7fELF\x02\x01\x01".ljust(18, b"\0") + machine.to_bytes(2, "little")
+
+
+def write_stand_in(path: Path, answers: dict[str, tuple[Job, Path]]) -> None:
+    """A payload that hands out `answers`, job and results folder by profile."""
+    files = {"run": RUN.encode()}
+    for name, (job, folder) in answers.items():
+        text = (folder / "result.json").read_text(encoding="utf-8").replace(job.id, "@JOB@")
+        files[f"canned/{name}/result.json"] = text.encode()
+        files[f"canned/{name}/vectors.f32"] = (folder / "vectors.f32").read_bytes()
+    write_payload(path, files)
 
 
 def last_json(text: str) -> dict[str, object]:

@@ -34,7 +34,8 @@ class Faults:
 
     asks: what a computer gets for its greeting: a greeting, "permission" asked for (which it never gets) or
     "silence".
-    drop_shell: the cable is pulled when a command that holds this text starts.
+    drop_shell: the cable is pulled when a command that holds this text starts. corrupt_push: files whose
+    names end like this arrive with a wrong byte.
     """
 
     asks: str = ""
@@ -42,6 +43,7 @@ class Faults:
     drop_pull_after: int | None = None
     drop_shell: str | None = None
     truncate_pull: str | None = None
+    corrupt_push: str | None = None
 
 
 @dataclass
@@ -152,7 +154,7 @@ class Connection:
         if command == CNXN:
             await self._greet(first, second)
         elif command == AUTH:
-            if first == AUTH_SIGNATURE:  # of no key that it knows; the public key that comes then is not accepted
+            if first == AUTH_SIGNATURE:  # by no key that it knows; a public key is not accepted
                 await self.send(AUTH, AUTH_TOKEN, 0, os.urandom(20))
         elif command == OPEN:
             await self._open(first, data.rstrip(b"\0").decode())
@@ -348,6 +350,8 @@ class Sync:
         most = self._daemon.faults.drop_push_after
         if most is not None and sum(pushed.values()) > most:
             raise ConnectionDropped
+        if wrong := self._daemon.faults.corrupt_push:
+            data = bytes([data[0] ^ 1]) + data[1:] if path.endswith(wrong) else data
         try:
             if file >= 0 and os.write(file, data) < len(data):
                 return os.strerror(28)

@@ -14,7 +14,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from device_samples import NAMES, ROOT
+from device_samples import NAMES, ROOT, elf, write_payload
 from simulated_app import APP_PROGRAMS, lay_out_answers
 from simulated_phone import SimulatedPhone
 
@@ -153,6 +153,26 @@ def test_a_disk_that_fills_up_during_the_push(
     assert fails().startswith(f"{phone.address}: no space left on the device during push: ")
 
 
+def test_a_file_that_arrives_damaged_is_not_measured(phones: Start, fails: Fails) -> None:
+    phone = phones()
+    phone.adbd.faults.corrupt_push = "model.onnx.data"
+    assert fails() == (
+        f"{phone.address}: {ROOT}/artifacts/{ONE[0]}/model.onnx.data arrived damaged; "
+        "start again to push it anew"
+    )
+    assert not phone.place(f"{ROOT}/artifacts/{ONE[0]}.sha256").exists()
+
+
+def test_a_payload_for_another_abi_is_not_pushed(phones: Start, fails: Fails, tmp_path: Path) -> None:
+    phone = phones()
+    payload = tmp_path / "arm.tar.gz"
+    write_payload(payload, {"run": b"#!/system/bin/sh\n", "bin/python3": elf(183)})
+    assert fails("--payload", str(payload)) == (
+        f"{phone.address}: ABI x86_64, but {payload} is built for arm64-v8a"
+    )
+    assert phone.adbd.traffic.pushed == {}
+
+
 def test_a_connection_lost_during_the_push_goes_on_with_what_is_missing(
     phones: Start, adb: Adb, fails: Fails, device: Words, artifacts: Path, tmp_path: Path
 ) -> None:
@@ -271,7 +291,7 @@ def test_a_hot_phone_is_left_to_cool(phones: Start, fails: Fails, device: Words,
     heat.write_text("0\n")
     does(phone, "echo 3 > /data/local/tmp/heat\n")
     assert fails() == (
-        f"{phone.address}: too hot to measure: the phone, after {ONE[0]}: thermal status 3 (severe); "
+        f"{phone.address}: the phone, after {ONE[0]}: too hot to measure, thermal status 3 (severe); "
         "let it cool and start again"
     )
     assert phone.run(f"ls {ROOT}/results") == ""

@@ -7,8 +7,8 @@ there, and what differs (a push that was cut off, another version) is pushed.
 
 from __future__ import annotations
 
+import hashlib
 import json
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -104,8 +104,6 @@ def check_room(phone: Phone, needed: int) -> None:
 
 def content_key(values: object, length: int = 32) -> str:
     """A short hexadecimal digest of what JSON can hold."""
-    import hashlib
-
     return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()[:length]
 
 
@@ -130,8 +128,8 @@ def _hashes(phone: Phone, target: str, names: list[str]) -> dict[str, str]:
     said = phone.ask(
         f"cd {quoted(target)} && sha256sum {_words(names)} 2>/dev/null", "push", TRANSFER_SECONDS
     )
-    rows: Callable[[str], list[str]] = str.split
-    found = {row[1]: row[0] for line in said.out.splitlines() if len(row := rows(line)) == 2}
+    rows = (line.split(maxsplit=1) for line in said.out.splitlines())
+    found = {row[1]: row[0] for row in rows if len(row) == 2}
     return dict.fromkeys(names, "") | found
 
 

@@ -1,4 +1,4 @@
-"""What a phone says of itself before anything runs on it: build, ABI, cores, space; is it an emulator?"""
+"""What a phone says of itself before anything runs on it: build, ABI, cores; is it an emulator?"""
 
 from __future__ import annotations
 
@@ -28,27 +28,20 @@ COMMAND = "\n".join(
         "done",
         'echo "memory=$(grep MemTotal /proc/meminfo)"',
         'echo "page=$(getconf PAGESIZE 2>/dev/null)"',
-        'echo "free=$(df -k /data/local/tmp | tail -n 1)"',
     ]
 )
 THERMAL_COMMAND = "dumpsys thermalservice 2>/dev/null | grep -i 'thermal status' | head -n 1"
-FREE = re.compile(r"(\d+)\s+(\d+)\s+(\d+)\s+\d+%")
-BIG, ALL = CORES = ("big", "all")
 
 
 @dataclass(frozen=True)
 class Facts:
-    """Build properties by name, and by core its capacity and highest kHz (0: the kernel does not tell).
-
-    free_bytes: of the disk that holds /data/local/tmp, None where df says nothing one can read.
-    """
+    """Build properties by name, and by core its capacity and highest kHz (0: the kernel does not tell)."""
 
     properties: dict[str, str]
     capacities: dict[int, int]
     max_khz: dict[int, int]
     mem_total_bytes: int | None
     page_size_bytes: int | None
-    free_bytes: int | None
 
     @cached_property
     def abi(self) -> str:
@@ -109,7 +102,6 @@ def parse_facts(text: str) -> Facts:
             capacities[core] = int(capacity) if capacity.isdecimal() else 0
             max_khz[core] = int(khz) if khz.isdecimal() else 0
     memory = re.search(r"(\d+) kB", values.get("memory", ""))
-    free = FREE.search(values.get("free", ""))
     page = values.get("page", "")
     return Facts(
         properties={name: values.get(name, "").strip() for name in PROPERTIES},
@@ -117,7 +109,6 @@ def parse_facts(text: str) -> Facts:
         max_khz=max_khz,
         mem_total_bytes=int(memory[1]) * 1024 if memory else None,
         page_size_bytes=int(page) if page.isdecimal() else None,
-        free_bytes=int(free[3]) * 1024 if free else None,
     )
 
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass
 
+from android_harness.driver.defaults import BIG, CORES, DEFAULT_SECONDS, DEFAULT_THREADS
 from android_harness.driver.delivery import content_key
-from android_harness.driver.facts import BIG, CORES
 from android_harness.protocol import CLIENTS, JOB_SCHEMA, SHELL, Job
 from bench.cost import BRIEF_WARM_UP, MIN_RUNS, WARM_UP_MAX_RUNS
 from bench.measurements import BUILD_CACHE, NO_CACHE, WARM_CACHE
@@ -17,10 +17,6 @@ from common.retrieval import RetrievalSet
 from export.artifact import Artifact
 from export.embedder import has_weight_cache
 from export.manifest import DEFAULT_RUNTIMES, MANIFEST_NAME, Manifest
-
-DEFAULT_THREADS = 4
-"""What published figures of phones use, and no more than the big cores of most."""
-DEFAULT_SECONDS = 1800
 
 
 @dataclass(frozen=True)
@@ -87,12 +83,15 @@ def texts_content(texts: list[tuple[str, str]]) -> str:
     return "".join(json.dumps(pair, ensure_ascii=False) + "\n" for pair in texts)
 
 
-def make_jobs(artifact: Artifact, texts_path: str, config: DeviceConfig, setting: Setting) -> list[Job]:
+def make_jobs(
+    artifact: Artifact, texts_path: str, config: DeviceConfig, setting: Setting, cached: bool = True
+) -> list[Job]:
     """The jobs that measure one artifact, the one that counts last: it alone embeds the texts.
 
     The shell's client starts a process for each state of the weight cache itself, the app is one process.
+    Not `cached`: on phones that keep nothing from one job to the next.
     """
-    states = [BUILD_CACHE, WARM_CACHE] if has_weight_cache(artifact.manifest) else [NO_CACHE]
+    states = [BUILD_CACHE, WARM_CACHE] if cached and has_weight_cache(artifact.manifest) else [NO_CACHE]
     groups = [states] if config.mode == SHELL else [[state] for state in states]
     jobs = []
     manifest = sha256_file(artifact.path / MANIFEST_NAME)

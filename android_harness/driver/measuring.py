@@ -63,10 +63,10 @@ def _gather(futures: Sequence[Future[Measured]]) -> list[Measured]:
     return [one.result() for one in futures]
 
 
-def forget_results(found: Sequence[Measured], order: Order) -> None:
+def forget_results(phones: Sequence[Phone], found: Sequence[Measured], order: Order) -> None:
     """Remove the results from the phones, once they are in a report."""
-    for one in found:
-        session = Session(one.phone, order, silent)
+    for phone, one in zip(phones, found, strict=True):
+        session = Session(phone, order, silent)
         for answers in one.answers:
             for answer in answers:
                 session.forget(answer.job)
@@ -90,7 +90,7 @@ def make_report(
         profiles,
         compare_runtimes(profiles, found),
     )
-    parse_report(asdict(report), f"{measured.phone.serial}: its report")
+    parse_report(asdict(report), f"{measured.name}: its report")
     return report
 
 

@@ -6,9 +6,14 @@ import tarfile
 from dataclasses import dataclass
 from pathlib import Path
 
-from android_harness.driver.delivery import check_room, deliver_file, local_file
+from android_harness.driver.delivery import check_room, content_key, deliver_file, local_file
 from android_harness.driver.phone import ROOT, TRANSFER_SECONDS, Phone, quoted
+from android_harness.payload.build import MODULES, PACKAGES, build_payload
+from android_harness.toolchain.fetch import ROOT as SOURCES
+from android_harness.toolchain.fetch import tools
+from android_harness.toolchain.userland import wanted
 from common.errors import UserError
+from common.files import sha256_file
 
 KEY_CHARACTERS = 16
 MACHINES = {183: "arm64-v8a", 62: "x86_64"}
@@ -51,6 +56,29 @@ def read_payload(path: Path) -> Payload:
     if "run" not in names:
         raise UserError(f"{path}: not a payload, it holds no program 'run'")
     return Payload(path, local_file(path).sha256, unpacked, abi)
+
+
+def kept_payload(abi: str) -> Path:
+    """The payload that this version of pocketvec makes for an ABI: built once, then kept among the tools.
+
+    Raises UserError for an unknown ABI, and where its parts cannot be fetched.
+    """
+    sources = [path for name in (*PACKAGES, *MODULES) for path in _files(SOURCES / name)]
+    hashes = [(str(path.relative_to(SOURCES)), sha256_file(path)) for path in sorted(sources)]
+    folder = tools() / "payload"
+    path = folder / f"{abi}-{content_key([hashes, wanted()])}.tar.gz"
+    if not path.is_file():
+        folder.mkdir(parents=True, exist_ok=True)
+        build_payload(abi, path)
+        for older in set(folder.glob(f"{abi}-*.tar.gz")) - {path}:
+            older.unlink()
+    return path
+
+
+def _files(path: Path) -> list[Path]:
+    if path.is_file():
+        return [path]
+    return [one for one in path.rglob("*") if one.is_file() and "__pycache__" not in one.parts]
 
 
 def deliver_payload(phone: Phone, payload: Payload, abi: str) -> int:

@@ -63,15 +63,31 @@ class Order:
     config: DeviceConfig
     client: Client
 
+    @property
+    def texts_path(self) -> str:
+        """Where the texts lie below the root."""
+        return f"texts/{content_key(self.texts)}.jsonl"
+
 
 @dataclass(frozen=True)
 class Measured:
-    """One phone's answers, by artifact in the order that was asked, and the phone as its report names it."""
+    """One phone's answers, by artifact in the order that was asked, its serial, and its report's device."""
 
-    phone: Phone
+    name: str
     kind: str
     device: Device
     answers: list[list[Answer]]
+
+
+def refuse_hot(thermal: Sequence[Thermal], place: str) -> None:
+    """Raise UserError for a run on a phone that was too hot: it says nothing of the model."""
+    for one in thermal:
+        if one.status is not None and one.status >= MODERATE_THERMAL:
+            name = THERMAL_NAMES[min(one.status, len(THERMAL_NAMES) - 1)]
+            raise UserError(
+                f"{place}, {one.moment}: too hot to measure, thermal status {one.status} ({name}); "
+                "let it cool and start again"
+            )
 
 
 class Session:
@@ -89,22 +105,20 @@ class Session:
         setting = Setting(facts.kind, self.order.client.sha256, affinity)
         self._step("is made ready", 0)
         self.order.client.prepare(self.phone, facts)
-        texts = self._deliver_texts()
+        self._deliver_texts()
         answers = []
         for artifact in self.order.artifacts:
-            jobs = make_jobs(artifact, texts, self.order.config, setting)
+            jobs = make_jobs(artifact, self.order.texts_path, self.order.config, setting)
             answers.append([self._answer(facts, artifact, job) for job in jobs])
             self._step(artifact.manifest.name)
         device = self._device(facts, affinity, answers)
-        return Measured(self.phone, facts.kind, device, answers)
+        return Measured(self.phone.serial, facts.kind, device, answers)
 
-    def _deliver_texts(self) -> str:
+    def _deliver_texts(self) -> None:
         with tempfile.TemporaryDirectory(prefix="pocketvec.") as folder:
             local = Path(folder) / "texts.jsonl"
             write_text(local, self.order.texts)
-            path = f"texts/{content_key(self.order.texts)}.jsonl"
-            deliver_file(self.phone, local_file(local), f"{ROOT}/{path}")
-        return path
+            deliver_file(self.phone, local_file(local), f"{ROOT}/{self.order.texts_path}")
 
     def _answer(self, facts: Facts, artifact: Artifact, job: Job) -> Answer:
         """The answer to a job: the one that lies on the phone already, or that of a run."""
@@ -134,16 +148,13 @@ class Session:
         self._thermal.append(Thermal(moment, read_thermal(self.phone)))
         self._refuse_hot(job, self._thermal[-1:], "the phone")
 
-    def _refuse_hot(self, job: Job, thermal: list[Thermal], what: str) -> None:
-        """A run on a hot phone says nothing of the model: it is forgotten."""
-        for one in thermal:
-            if one.status is not None and one.status >= MODERATE_THERMAL:
-                self.forget(job)
-                name = THERMAL_NAMES[min(one.status, len(THERMAL_NAMES) - 1)]
-                raise UserError(
-                    f"{self.phone.serial}: too hot to measure: {what}, {one.moment}: thermal status "
-                    f"{one.status} ({name}); let it cool and start again"
-                )
+    def _refuse_hot(self, job: Job, thermal: Sequence[Thermal], what: str) -> None:
+        """A run on a hot phone is forgotten."""
+        try:
+            refuse_hot(thermal, f"{self.phone.serial}: {what}")
+        except UserError:
+            self.forget(job)
+            raise
 
     def _fetch(self, artifact: Artifact, job: Job) -> Answer:
         place = f"{self.phone.serial}: {artifact.manifest.name}"

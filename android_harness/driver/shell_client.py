@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from android_harness.driver.adb import Stopped, TimeUp
-from android_harness.driver.facts import ALL, Facts
+from android_harness.driver.defaults import ALL
+from android_harness.driver.facts import Facts
 from android_harness.driver.payload import Payload, deliver_payload
 from android_harness.driver.phone import ROOT, Phone, quoted
 from android_harness.protocol import Job
@@ -19,7 +20,7 @@ KILL = (
 )
 """Ends a run with all its processes: adbd gives every command a session of its own, so they are one group.
 
-Its leader may be gone while others go on: adbd hangs up on the leader alone. Another program by that number is
+Its leader may be gone while others go on: adbd hangs up on the leader alone. Another program by its number is
 left alone.
 """
 
