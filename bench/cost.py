@@ -59,8 +59,8 @@ class Timed:
 class RawCost:
     """One fresh process as it was measured.
 
-    high_water_is_exact: whether the kernel's mark could be set back before each step; where it could not, each
-    high water is that of the whole process up to then.
+    high_water_is_exact: whether the kernel's mark could be set back before each step; where it could not,
+    each high water is that of the whole process up to then.
     """
 
     load_ms: float
@@ -140,7 +140,9 @@ def measure_raw(folder: Path, plan: Plan, at: Callable[[str, int], None] | None 
         first, after_first = worker.watch("first")
         reach("after_first")
         lengths = sorted({*plan.lengths})
-        runs = {n: worker.watch("run", length=n, runs=max(RAM_RUNS, plan.ram_tokens // n))[1] for n in lengths}
+        runs = {
+            n: worker.watch("run", length=n, runs=max(RAM_RUNS, plan.ram_tokens // n))[1] for n in lengths
+        }
         reach("rest")
         ram = _memory(opened, load, after_first, runs)
         wanted = plan.lengths if plan.timed is None else plan.timed

@@ -61,7 +61,13 @@ class Probe:
         load_ms = (time.perf_counter() - started) * 1e3
         heavy = [name for name in FORBIDDEN_MODULES if name in sys.modules]
         memory = read_status()
-        return {"start": start, "load_ms": load_ms, "memory": memory, "heavy_modules": heavy, "resets": resets}
+        return {
+            "start": start,
+            "load_ms": load_ms,
+            "memory": memory,
+            "heavy_modules": heavy,
+            "resets": resets,
+        }
 
     def first(self) -> Answer:
         """The first inference, its text tokenised before."""

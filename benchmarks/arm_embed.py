@@ -20,7 +20,7 @@ SHORT_TEXTS = 8
 
 
 def choose(golden: list[GoldenText]) -> list[GoldenText]:
-    """SHORT_TEXTS of up to SHORT_TOKENS tokens, spread over the list, and the longest of up to LONG_TOKENS."""
+    """Some SHORT_TEXTS of up to SHORT_TOKENS tokens, spread over the list, and the longest of LONG_TOKENS."""
     short = [one for one in golden if len(one.ids) <= SHORT_TOKENS]
     longest = max((one for one in golden if len(one.ids) <= LONG_TOKENS), key=lambda one: len(one.ids))
     return [*short[:: -(-len(short) // SHORT_TEXTS)], longest]

@@ -1,8 +1,8 @@
 """What runs on the phone in shell mode: ``python -m android_harness.payload.agent ROOT JOB RESULTS``.
 
-A job's cache states are measured with bench's own code, each in a fresh process; then the golden texts and the
-job's own are embedded here, one by one as an app does it. What a phone does not let a program read is left out
-and said in the result's notes. result.json is written last.
+A job's cache states are measured with bench's own code, each in a fresh process; then the golden texts and
+the job's own are embedded here, one by one as an app does it. What a phone does not let a program read is
+left out, and what that changes is said in the result's notes. result.json is written last.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from android_harness.payload.costs import Measured, measure_states
+from android_harness.payload.costs import measure_states
 from android_harness.payload.device import cpu_name, read_device, read_thermal
 from android_harness.protocol import RESULT_NAME, RESULT_SCHEMA, SHELL, VECTORS_NAME, Job, Result
 from bench.cost import weight_cache
@@ -58,10 +58,7 @@ def run_job(root: Path, job_path: Path, results: Path, say: Say) -> Path:
         measured = measure_states(artifact, job, cache, say)
         thermal.append(read_thermal("measured"))
         embedder = Embedder(artifact, Opening(job.threads, cache))
-        golden = read_golden(artifact.path)
-        pairs = [*((one.prompt, one.text) for one in golden), *texts]
-        vectors, ids_equal = embed(embedder, golden, pairs, say)
-        faults = diagnose(embedder, _golden_results(golden, vectors, ids_equal))
+        vectors, ids_equal, faults = _embed_and_diagnose(embedder, texts, say)
     thermal.append(read_thermal("end"))
     _write_vectors(folder / VECTORS_NAME, vectors)
     result = Result(
@@ -84,6 +81,15 @@ def run_job(root: Path, job_path: Path, results: Path, say: Say) -> Path:
     return folder / RESULT_NAME
 
 
+def _embed_and_diagnose(
+    embedder: Embedder, texts: list[tuple[str, str]], say: Say
+) -> tuple[Float32, list[bool], list[Fault]]:
+    golden = read_golden(embedder.artifact.path)
+    pairs = [*((one.prompt, one.text) for one in golden), *texts]
+    vectors, ids_equal = embed(embedder, golden, pairs, say)
+    return vectors, ids_equal, diagnose(embedder, _golden_results(golden, vectors, ids_equal))
+
+
 def read_texts(path: Path) -> list[tuple[str, str]]:
     """The job's texts, (prompt, text) pairs. Raises UserError naming the line that is none."""
     pairs = []
@@ -95,10 +101,12 @@ def read_texts(path: Path) -> list[tuple[str, str]]:
         if not line:
             continue
         try:
-            prompt, text = json.loads(line)
+            pair = json.loads(line)
         except ValueError:
-            raise UserError(f"{path}:{number}: not a JSON array [prompt, text]") from None
-        pairs.append((prompt, text))
+            pair = None
+        if not (isinstance(pair, list) and [type(one) for one in pair] == [str, str]):
+            raise UserError(f"{path}:{number}: not a JSON array [prompt, text]")
+        pairs.append((pair[0], pair[1]))
     return pairs
 
 
@@ -163,7 +171,9 @@ def main(arguments: list[str]) -> int:
         sys.stderr.write(f"agent: error: {error}\n")
         return BAD_INPUT
     except OSError as error:
-        sys.stderr.write(f"agent: error: {error.filename or root}: {(error.strerror or str(error)).lower()}\n")
+        sys.stderr.write(
+            f"agent: error: {error.filename or root}: {(error.strerror or str(error)).lower()}\n"
+        )
         return BAD_INPUT
     return 0
 

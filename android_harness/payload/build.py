@@ -1,4 +1,4 @@
-"""The payload: userland, the project's own packages and a start script in one .tar.gz, the same every time."""
+"""The payload: userland, the project's own packages and a start script in one .tar.gz, always the same."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ MODULES = ("android_harness/__init__.py", "android_harness/protocol.py")
 LEFT_OUT = ("__pycache__", "suite", "views")
 INFORMATION_NAME = "payload.json"
 RUN_NAME = "run"
-LEVEL = 9
+LEVEL = 6
 
 
 def build_payload(abi: str, out: Path) -> None:

@@ -23,7 +23,7 @@ HIGH_WATER_NOTE = (
 PSS_NOTE = "pss: the kernel does not let a process's smaps_rollup be read"
 
 
-@dataclass
+@dataclass(frozen=True)
 class Measured:
     """Costs by state, and what could not be measured as it should be, a line each."""
 
@@ -51,7 +51,9 @@ def measure_states(artifact: Artifact, job: Job, cache: Path, say: Callable[[str
         if state == WARM_CACHE and cache_bytes(cache) == 0:
             _build(artifact, job, cache)
         one = plan if state == job.states[-1] else brief
-        _measure(artifact, dataclasses.replace(one, cache=None if state == NO_CACHE else cache), state, measured)
+        _measure(
+            artifact, dataclasses.replace(one, cache=None if state == NO_CACHE else cache), state, measured
+        )
     return measured
 
 

@@ -110,7 +110,7 @@ def _property(name: str) -> str:
 def _output(*command: str) -> str:
     """What one of the phone's programs says; nothing where there is no such program, or it fails."""
     try:
-        done = subprocess.run(command, capture_output=True, timeout=TOOL_TIMEOUT_S)  # noqa: S603
+        done = subprocess.run(command, capture_output=True, timeout=TOOL_TIMEOUT_S)
     except (OSError, subprocess.TimeoutExpired):
         return ""
     return done.stdout.decode(errors="replace") if done.returncode == 0 else ""

@@ -9,17 +9,18 @@ from __future__ import annotations
 
 import os
 import shlex
+import shutil
 import subprocess
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from importlib.metadata import version
 from pathlib import Path
 
 from android_harness.toolchain import userland
 from android_harness.toolchain.debs import open_packages
-from android_harness.toolchain.fetch import install, tools
+from android_harness.toolchain.fetch import downloads, install, tools
 from bench.worker import INTERPRETER_VARIABLE
 from common.errors import UserError
+from common.files import write_text
 
 ABI = userland.ABIS["arm64-v8a"]
 EMULATOR = "qemu-aarch64"
@@ -82,7 +83,12 @@ def command(core: str, options: Sequence[str] = ()) -> list[str]:
     folder = home()
     python = folder / "userland"
     emulator = [str(folder / "qemu" / EMULATOR), "-cpu", CORES[core].model, *options]
-    started = [str(userland.loader(python)), "--library-path", str(python / "lib"), str(python / "bin/python3")]
+    started = [
+        str(userland.loader(python)),
+        "--library-path",
+        str(python / "lib"),
+        str(python / "bin/python3"),
+    ]
     return [*emulator, "-L", str(folder / "cores" / core), *started]
 
 
@@ -118,16 +124,15 @@ def run_arm64(core: str, *arguments: str, timeout_s: float = 600) -> subprocess.
         raise UserError(f"{' '.join(arguments[:3])} on {core}: no end after {timeout_s:g} s") from None
 
 
-def versions() -> dict[str, str]:
-    """Versions of what computes: the same on the computer and in the userland."""
-    return {name: version(name) for name in ("onnxruntime", "ai-edge-litert", "numpy")}
-
-
 def _fill_qemu(folder: Path) -> None:
     """The one static program of the package, which has thirty more."""
-    with open_packages("amd64") as packages:
-        packages.unpack(["qemu-user-static"], folder / "package", f"usr/bin/{EMULATOR}-static")
-    (folder / "package" / "usr" / "bin" / f"{EMULATOR}-static").rename(folder / EMULATOR)
+    with downloads() as work:
+        with open_packages("amd64") as packages:
+            packages.unpack(["qemu-user-static"], work, f"usr/bin/{EMULATOR}-static")
+        program = work / "usr" / "bin" / f"{EMULATOR}-static"
+        if not program.is_file():
+            raise UserError(f"qemu-user-static: the distribution's package holds no {program.name}")
+        shutil.copy(program, folder / EMULATOR)
 
 
 def _write_cpuinfo(prefix: Path, core: Core) -> None:
@@ -136,9 +141,11 @@ def _write_cpuinfo(prefix: Path, core: Core) -> None:
     QEMU before 8.2 would show this machine's own, of which onnxruntime cannot make sense and crashes. It must
     have as many processors as the machine.
     """
-    (prefix / "proc").mkdir(parents=True, exist_ok=True)
     entries = [
         PROCESSOR.format(number=number, features=core.features, part=core.part)
-        for number in range(os.cpu_count() or 1)
+        for number in range(os.sysconf("SC_NPROCESSORS_CONF"))
     ]
-    (prefix / "proc" / "cpuinfo").write_text("".join(entries))
+    path, text = prefix / "proc" / "cpuinfo", "".join(entries)
+    if not path.is_file() or path.read_text() != text:  # others may be reading it
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_text(path, text)

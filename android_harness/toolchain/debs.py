@@ -40,7 +40,7 @@ class Packages:
         self._environment = environment
 
     def unpack(self, names: Sequence[str], into: Path, only: str = "") -> dict[str, str]:
-        """Download packages and unpack them over each other into `into`; only what lies below `only`, if given.
+        """Download packages and unpack them over each other into `into`; of each only what `only` begins.
 
         Returns the version of each by name. Raises UserError for a package that the distribution lacks.
         """

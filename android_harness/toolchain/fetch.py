@@ -1,7 +1,7 @@
 """Pinned tools, fetched with the package managers' own clients into one folder, whole or not at all.
 
 Everything lies below `tools()`. A part fills a folder of its own there and leaves a stamp in it, which says
-what it was filled from; a part whose stamp is the right one is left alone, so that asking again costs nothing.
+what it was filled from; a part with the right stamp is left alone, so that asking again costs nothing.
 """
 
 from __future__ import annotations

@@ -121,7 +121,9 @@ def _copy_python(root: Path, folder: Path, python: str) -> None:
     shutil.copy(root / "usr" / "bin" / python, folder / "bin" / "python3")
     shutil.copytree(root / "usr" / "lib" / python, folder / "lib" / python, ignore_dangling_symlinks=True)
     for place in _shared_objects(root):
-        shutil.copy(place, folder / "lib" / place.name)  # links are followed: one file by the name that is asked for
+        shutil.copy(
+            place, folder / "lib" / place.name
+        )  # links are followed: one file by the name that is asked for
 
 
 def _shared_objects(root: Path) -> Iterator[Path]:
@@ -151,7 +153,7 @@ def _leave_out(folder: Path, patterns: tuple[str, ...]) -> None:
 
 
 def compile_python(folder: Path) -> None:
-    """Compile all sources below `folder`, trusted whatever their times: a phone need not, and results repeat."""
+    """Compile all sources below `folder`, to be trusted whatever their times, so that no phone need."""
     unchecked = py_compile.PycInvalidationMode.UNCHECKED_HASH
     compileall.compile_dir(
         folder, quiet=2, stripdir=str(folder), force=True, invalidation_mode=unchecked, workers=1
