@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from dataclasses import asdict
-from datetime import UTC, datetime
 
 from android_harness.driver.adb import POLL_SECONDS
 from android_harness.driver.phone import Phone
@@ -102,7 +101,7 @@ def _context(measured: Measured, artifact: Artifact, data: RetrievalSet, order: 
     versions = {name: number for one in results for name, number in one.versions.items()}
     notes = sorted({note for one in results for note in one.notes})
     return Context(
-        created=datetime.now(UTC).isoformat(timespec="seconds"),
+        created=max(one.created for one in results),
         target=Target(kind, told.cpu, told.cores, told.threads, told.os),
         versions=versions | {"client": results[0].client},
         data={
