@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 import subprocess
@@ -13,6 +14,7 @@ from pathlib import Path
 from common.errors import UserError
 
 POLL_SECONDS = 0.2
+GRACE_SECONDS = 5.0
 SERVER_SECONDS = 60.0
 QUESTION_SECONDS = 60.0
 SDK_VARIABLES = ("ANDROID_HOME", "ANDROID_SDK_ROOT")
@@ -22,7 +24,7 @@ class Stopped(Exception):  # noqa: N818 - not an error: someone pressed Ctrl-C
     """Work was given up because `Adb.stop` was set."""
 
 
-class TimeUp(Exception):  # noqa: N818 - its caller knows what to say
+class TimeUp(UserError):  # noqa: N818 - as Stopped
     """A call did not end in its time and was ended."""
 
 
@@ -62,18 +64,17 @@ class Adb:
                 try:
                     out, err = process.communicate(timeout=POLL_SECONDS)
                 except subprocess.TimeoutExpired:
-                    self._go_on(ends, heed_stop)
+                    if heed_stop and self.stop.is_set():
+                        raise Stopped from None
+                    if time.monotonic() > ends:
+                        what = " ".join(words[:3])
+                        raise TimeUp(f"{self.program} {what} ...: no end within {seconds:g} s") from None
                     continue
                 return Said(process.returncode, *(text.decode(errors="replace") for text in (out, err)))
         finally:
             process.kill()
-            process.communicate()
-
-    def _go_on(self, ends: float, heed_stop: bool) -> None:
-        if heed_stop and self.stop.is_set():
-            raise Stopped
-        if time.monotonic() > ends:
-            raise TimeUp
+            with contextlib.suppress(subprocess.TimeoutExpired):  # a server that it started keeps the pipes
+                process.communicate(timeout=GRACE_SECONDS)
 
     def start_server(self) -> None:
         """Have adb's server run. Raises UserError with adb's reason when it does not start."""

@@ -16,7 +16,9 @@ PROCESS_FILE = f"{ROOT}/run.pid"
 KILL = (
     f"if [ -f {PROCESS_FILE} ]; then leader=$(cat {PROCESS_FILE}); rm -f {PROCESS_FILE}; "
     "if [ ! -e /proc/$leader ] || grep -q pocketvec /proc/$leader/cmdline; "
-    "then kill -9 -- -$leader 2>/dev/null; fi; fi; true"
+    "then kill -9 -- -$leader 2>/dev/null; tries=0; "
+    "while kill -0 -- -$leader 2>/dev/null && [ $tries -lt 50 ]; do sleep 0.1; tries=$((tries + 1)); done; "
+    "fi; fi; true"
 )
 """Ends a run with all its processes: adbd gives every command a session of its own, so they are one group.
 
