@@ -1,7 +1,6 @@
 """The harness app of a simulated phone: am and pm as scripts that hand out the real agent's answers."""
 
 import json
-import tarfile
 from pathlib import Path
 
 from simulated_phone import SimulatedPhone
@@ -21,8 +20,8 @@ cd /data/local/tmp
 job=$5/$8
 id=${{8##*/}}
 id=${{id%.json}}
-state=build
-if grep -q '"warm"' "$job"; then state=warm; fi
+state=none
+for one in build warm; do if grep -q "\\"$one\\"" "$job"; then state=$one; fi; done
 echo "instrument $state" >> calls
 if [ -f says ]; then cat says; exit 0; fi
 mkdir -p {RESULTS}/$id
@@ -36,20 +35,15 @@ echo "INSTRUMENTATION_CODE: -1"
 APP_PROGRAMS = {"pm": PM, "am": AM}
 
 
-def lay_out_answers(phone: SimulatedPhone, payload: Path, name: str) -> None:
-    """Lay a profile's answers in the phone as the app would give them: a result for each cache state."""
-    with tarfile.open(payload) as archive:
-        text, raw = (
-            file.read()
-            for member in ("result.json", "vectors.f32")
-            if (file := archive.extractfile(f"canned/{name}/{member}")) is not None
-        )
-    for state in ("build", "warm"):
-        result = json.loads(text)
-        result |= {"client": "app", "costs": {state: result["costs"][state]}}
+def lay_out_answers(phone: SimulatedPhone, folder: Path) -> None:
+    """Lay an answer of the agent's in the phone as the app would give it: a result for each cache state."""
+    canned = json.loads((folder / "result.json").read_text(encoding="utf-8"))
+    raw = (folder / "vectors.f32").read_bytes()
+    for state, cost in canned["costs"].items():
+        result = canned | {"job": "@JOB@", "client": "app", "costs": {state: cost}}
         if state == "build":
             result["rows"] = len(result["golden_ids_equal"])
-        folder = phone.place(f"/data/local/tmp/canned/{state}")
-        folder.mkdir(parents=True)
-        (folder / "result.json").write_text(json.dumps(result))
-        (folder / "vectors.f32").write_bytes(raw[: result["rows"] * result["dim"] * 4])
+        place = phone.place(f"/data/local/tmp/canned/{state}")
+        place.mkdir(parents=True)
+        (place / "result.json").write_text(json.dumps(result))
+        (place / "vectors.f32").write_bytes(raw[: result["rows"] * result["dim"] * 4])

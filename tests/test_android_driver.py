@@ -5,13 +5,15 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from device_samples import NAMES, ROOT, last_json
+from device_samples import NAMES, ROOT, answer, last_json
 from simulated_app import APP_PROGRAMS, lay_out_answers
 from simulated_phone import SimulatedPhone
 
 from android_harness.payload.build import build_payload
 from bench.report_file import read_report
 from export.artifact import open_artifact
+from export.source import Source
+from export.to_litert import LiteRTOptions, export_litert
 from pocketvec.cli import main
 
 pytestmark = pytest.mark.android
@@ -142,23 +144,23 @@ def test_threads_are_bound_to_the_big_cores_and_the_report_says_so(
 
 
 def test_the_app_is_installed_once_and_each_cache_state_is_a_launch(
-    phones: Start, device: Words, stand_in: Path, tmp_path: Path
+    phones: Start, device: Words, starter: Source, small_data: Path, tmp_path: Path
 ) -> None:
+    (litert,) = export_litert(starter, [128], tmp_path / "litert", LiteRTOptions(lengths=(64, 256)))
+    _, answered = answer(litert, small_data, tmp_path / "answer")
     phone = phones(programs=APP_PROGRAMS)
-    lay_out_answers(phone, stand_in, NAMES[1])
+    lay_out_answers(phone, answered)
     apk = tmp_path / "harness.apk"
     apk.write_bytes(b"an app")
     words = ("--mode", "app", "--apk", str(apk))
     for name in ("first", "second"):
-        assert main(device(tmp_path / name, *words, names=NAMES[1:])) == 0
+        assert main(device(tmp_path / name, *words, names=(str(litert),))) == 0
     calls = phone.place("/data/local/tmp/calls").read_text().splitlines()
     assert [line.split()[0] for line in calls].count("install") == 1
     assert [line for line in calls if "instrument" in line] == ["instrument build", "instrument warm"] * 2
     report = read_report(tmp_path / "second" / "report.json")
-    assert (report.context.versions["client"], set(report.profiles[0].cache_states)) == (
-        "app",
-        {"build", "warm"},
-    )
+    states = set(report.profiles[0].cache_states)
+    assert (report.context.versions["client"], states) == ("app", {"build", "warm"})
 
 
 def test_the_real_payload_measures_on_the_phone(

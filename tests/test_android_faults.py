@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 from device_samples import NAMES, ROOT, elf, write_payload
-from simulated_app import APP_PROGRAMS, lay_out_answers
+from simulated_app import APP_PROGRAMS
 from simulated_phone import SimulatedPhone
 
 from pocketvec.cli import main
@@ -354,10 +354,9 @@ def test_ctrl_c_leaves_nothing_here_and_ends_the_run_there(
     ],
 )
 def test_what_the_app_ends_with_is_told(
-    phones: Start, fails: Fails, stand_in: Path, tmp_path: Path, said: str, words: str
+    phones: Start, fails: Fails, tmp_path: Path, said: str, words: str
 ) -> None:
     phone = phones(programs=APP_PROGRAMS)
-    lay_out_answers(phone, stand_in, ONE[0])
     phone.place("/data/local/tmp/says").write_text(said)
     apk = tmp_path / "harness.apk"
     apk.write_bytes(b"an app")

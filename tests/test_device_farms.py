@@ -58,20 +58,17 @@ def give(emitted: Path, results: Path, answer: tuple[Job, Path], model: str, **c
         (place / "vectors.f32").write_bytes(raw[: rows * canned["dim"] * 4])
 
 
-@pytest.mark.parametrize(("farm", "states"), [("firebase", ["none"]), ("aws", ["build", "warm"])])
+@pytest.mark.parametrize("farm", ["firebase", "aws"])
 def test_what_a_farm_measured_becomes_a_phones_report(
     words: Words,
     answers: dict[str, tuple[Job, Path]],
     tmp_path: Path,
     capsys: pytest.CaptureFixture[str],
     farm: str,
-    states: list[str],
 ) -> None:
     emitted = tmp_path / "emitted"
     assert main(words(emitted, "--emit", farm)) == 0
     assert (emitted / "run.sh").stat().st_mode & 0o111
-    jobs = [json.loads(path.read_text()) for path in (emitted / "data" / "jobs").iterdir()]
-    assert sorted(state for job in jobs for state in job["states"]) == states
     for model in ("Phone 9", "Phone 10"):
         give(emitted, tmp_path / "results", answers[NAMES[1]], model)
     capsys.readouterr()

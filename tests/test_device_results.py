@@ -167,10 +167,14 @@ def test_a_jobs_name_changes_with_whatever_its_answer_depends_on(
 
 
 def test_the_app_gets_a_job_for_each_cache_state_and_the_shell_one_for_all(artifact: Artifact) -> None:
-    shell = make_jobs(artifact, TEXTS, CONFIG, SETTING)
-    app = make_jobs(artifact, TEXTS, replace(CONFIG, mode="app"), SETTING)
-    assert [one.states for one in shell] == [["build", "warm"]]
-    assert [(one.states, one.texts) for one in app] == [(["build"], None), (["warm"], TEXTS)]
+    in_app = replace(CONFIG, mode="app")
+    litert = replace(artifact, manifest=replace(artifact.manifest, runtime="litert"))
+    assert [one.states for one in make_jobs(artifact, TEXTS, CONFIG, SETTING)] == [["build", "warm"]]
+    assert [one.states for one in make_jobs(litert, TEXTS, CONFIG, SETTING)] == [["build", "warm"]]
+    jobs = make_jobs(litert, TEXTS, in_app, SETTING)
+    assert [(one.states, one.texts) for one in jobs] == [(["build"], None), (["warm"], TEXTS)]
+    assert [one.states for one in make_jobs(litert, TEXTS, in_app, SETTING, cached=False)] == [["none"]]
+    assert [one.states for one in make_jobs(artifact, TEXTS, in_app, SETTING)] == [["none"]]
 
 
 @pytest.mark.parametrize(

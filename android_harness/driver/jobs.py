@@ -18,6 +18,9 @@ from export.artifact import Artifact
 from export.embedder import has_weight_cache
 from export.manifest import DEFAULT_RUNTIMES, MANIFEST_NAME, Manifest
 
+APP_CACHES = ("litert",)
+"""Runtimes whose packed weights the app keeps: ONNX Runtime's Java API has no way to."""
+
 
 @dataclass(frozen=True)
 class DeviceConfig:
@@ -91,8 +94,10 @@ def make_jobs(
     The shell's client starts a process for each state of the weight cache itself, the app is one process.
     Not `cached`: on phones that keep nothing from one job to the next.
     """
-    states = [BUILD_CACHE, WARM_CACHE] if cached and has_weight_cache(artifact.manifest) else [NO_CACHE]
-    groups = [states] if config.mode == SHELL else [[state] for state in states]
+    in_shell = config.mode == SHELL
+    keeps = has_weight_cache(artifact.manifest) and (in_shell or artifact.manifest.runtime in APP_CACHES)
+    states = [BUILD_CACHE, WARM_CACHE] if cached and keeps else [NO_CACHE]
+    groups = [states] if in_shell else [[state] for state in states]
     jobs = []
     manifest = sha256_file(artifact.path / MANIFEST_NAME)
     for group in groups:
