@@ -27,6 +27,8 @@ from export.golden import read_golden, row_cosines
 
 HERE = "here"
 MODULE = "benchmarks.arm_embed"
+TIMEOUT_S = 3600
+"""A core takes a minute of processor time, and much longer on a machine with other work."""
 
 
 @dataclass(frozen=True)
@@ -72,7 +74,7 @@ def embed_on(core: str, folders: Sequence[Path]) -> dict[str, Embedded]:
         if core == HERE:
             done = subprocess.run([sys.executable, *arguments], capture_output=True, text=True)
         else:
-            done = run_arm64(core, *arguments)
+            done = run_arm64(core, *arguments, timeout_s=TIMEOUT_S)
         if done.returncode != 0:
             raise RuntimeError(f"{core}: {MODULE} ended with {done.returncode}: {done.stderr[-2000:]}")
         return {folder.name: _load(Path(out) / f"{folder.name}.npz") for folder in folders}

@@ -67,7 +67,7 @@ def test_a_cores_kernels_hold_the_golden_limits_of_the_profile(
     assert one.apart <= SAME_WITHIN.get(name.rpartition("-")[0], APART)
 
 
-def test_the_cores_compute_4_bits_of_onnxruntime_in_three_different_ways(
+def test_a_core_without_dot_products_computes_4_bits_of_onnxruntime_in_another_way(
     measured: dict[tuple[str, str], Parity],
 ) -> None:
     apart = {core: measured[core, "onnx-q4_0-128d"].apart for core in CORES}
