@@ -9,12 +9,13 @@ from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
-from device_samples import NAMES, WORDS, answer, write_stand_in
+from device_samples import NAMES, ONE, WORDS, answer, write_stand_in
 from simulated_phone import SimulatedPhone
 
 from android_harness.protocol import Job
 from android_harness.toolchain.adb import adb_program, fetch, phone_programs
 from android_harness.toolchain.fetch import tools
+from pocketvec.cli import main
 
 
 @pytest.fixture(scope="session")
@@ -93,3 +94,22 @@ def device(artifacts: Path, small_data: Path, stand_in: Path, gates: Path) -> Ca
         return ["device", *(str(artifacts / name) for name in names), "--out", str(out), *common, *more]
 
     return words
+
+
+@pytest.fixture
+def fails(
+    device: Callable[..., list[str]], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> Callable[..., str]:
+    """Runs the command, which must end with exit code 2, one line and no report; gives the line."""
+
+    def run(*words: str) -> str:
+        before = {one.name for one in tmp_path.iterdir()}
+        capsys.readouterr()
+        assert main(device(tmp_path / "out", *words, names=ONE)) == 2
+        said = capsys.readouterr()
+        assert {one.name for one in tmp_path.iterdir()} == before
+        assert said.out == ""
+        (line,) = [one for one in said.err.splitlines() if one.startswith("pocketvec: error: ")]
+        return line.removeprefix("pocketvec: error: ")
+
+    return run

@@ -18,6 +18,7 @@ CONFIG = DeviceConfig(lengths=(16,), runs=30, threads=1)
 WORDS = ("--lengths", "16", "--bench-runs", "30", "--threads", "1")
 """The same on the command line."""
 NAMES = ("onnx-fp32-128d", "onnx-q4_0-128d")
+ONE = NAMES[1:]
 RUN = """#!/system/bin/sh
 # Hands out what the real agent answered elsewhere, after doing what the file `fault` says.
 here=${0%/*}
