@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
+from typing import Protocol
 
 from bench.bearings import Bearings, take_bearings
 from bench.compare import LITERT, compare_runtimes
@@ -35,6 +36,14 @@ WEIGHT_CACHE = (
     "figures are warm: the file is there and mapped. Two more fresh processes opened each of them without it "
     f"(none: packed anew in memory) and at first use (build: packed and written), timed {MIN_RUNS} times"
 )
+
+
+class Lengths(Protocol):
+    """Whatever names the token lengths to measure."""
+
+    @property
+    def lengths(self) -> tuple[int, ...]:
+        """In tokens."""
 
 
 @dataclass(frozen=True)
@@ -83,14 +92,14 @@ def measure_profile(
     return dataclasses.replace(measured, latency_ratio=ratios, faults=faults), quality
 
 
-def check_artifacts(artifacts: list[Artifact], config: BenchConfig) -> None:
+def check_artifacts(artifacts: list[Artifact], config: Lengths) -> None:
     """Raise UserError for artifacts that do not belong in one report, or a length beyond their limit."""
     _same_model(artifacts)
     for artifact in artifacts:
         _check_lengths(artifact.manifest, config)
 
 
-def _check_lengths(manifest: Manifest, config: BenchConfig) -> None:
+def _check_lengths(manifest: Manifest, config: Lengths) -> None:
     if max(config.lengths) > manifest.max_tokens:
         raise UserError(
             f"length {max(config.lengths)}: {manifest.name} takes at most {manifest.max_tokens} tokens"

@@ -188,6 +188,13 @@ def gate(given: argparse.Namespace) -> int:
     return _exit_code(report)
 
 
+def device(given: argparse.Namespace) -> int:
+    """Measure on phones, gate, write a report for each."""
+    from pocketvec import driving
+
+    return driving.device(given)
+
+
 def compare(given: argparse.Namespace) -> int:
     """A report against an earlier one."""
     from pocketvec import comparing
@@ -247,18 +254,22 @@ def plan(given: argparse.Namespace) -> int:
 
 def _conclude(report: Report, folder: Path) -> int:
     """Print the verdict as the last line of stdout, as JSON."""
+    sys.stdout.write(json.dumps(verdict_of(report, folder), ensure_ascii=False) + "\n")
+    return _exit_code(report)
+
+
+def verdict_of(report: Report, folder: Path) -> dict[str, Any]:
+    """What the last line of stdout says of a report in `folder`."""
     from bench.pareto import pareto_front
 
     passed = [profile.name for profile in report.profiles if profile.verdict == "pass"]
-    verdict = {
+    return {
         "verdict": report.verdict,
         "passed": passed,
         "failed": {p.name: p.reasons for p in report.profiles if p.name not in passed},
         "pareto": pareto_front(report.profiles),
         "report": str(folder / "report.html"),
     }
-    sys.stdout.write(json.dumps(verdict, ensure_ascii=False) + "\n")
-    return _exit_code(report)
 
 
 def _exit_code(report: Report) -> int:

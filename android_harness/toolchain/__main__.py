@@ -6,12 +6,23 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
-from android_harness.toolchain import aapt2, android_api, arm64, junit, kotlin, onnxruntime_java
+from android_harness.toolchain import (
+    aapt2,
+    adb,
+    android_api,
+    arm64,
+    arm64_phone,
+    junit,
+    kotlin,
+    onnxruntime_java,
+)
 from android_harness.toolchain.fetch import tools
 from common.errors import UserError
 
 PARTS: dict[str, Callable[[Path], None]] = {
     "arm64": arm64.fetch,
+    "arm64_phone": arm64_phone.fetch,
+    "adb": adb.fetch,
     "kotlin": kotlin.fetch,
     "onnxruntime_java": onnxruntime_java.fetch,
     "junit": junit.fetch,
