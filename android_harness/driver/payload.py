@@ -18,6 +18,9 @@ from common.files import sha256_file
 KEY_CHARACTERS = 16
 MACHINES = {183: "arm64-v8a", 62: "x86_64"}
 """ABI by e_machine of an ELF header."""
+UNPACK = "tar -xzo -f"
+"""o: the tar of Android 8 and 9 (toybox until 0.8.0) would else give each file the archive's owner, which the
+shell user may not, and end with 1."""
 ELF_MAGIC = b"\x7fELF"
 MACHINE_AT = 18
 
@@ -97,7 +100,7 @@ def deliver_payload(phone: Phone, payload: Payload, abi: str) -> int:
     check_room(phone, local.bytes + payload.unpacked_bytes)
     pushed = deliver_file(phone, local, archive)
     phone.shell(
-        f"mkdir -p {ROOT}/unpacking && tar -xzf {quoted(archive)} -C {ROOT}/unpacking "
+        f"mkdir -p {ROOT}/unpacking && {UNPACK} {quoted(archive)} -C {ROOT}/unpacking "
         f"&& mv {ROOT}/unpacking {quoted(folder)} && rm -f {ROOT}/payload-*.tar.gz",
         "unpacking the payload",
         TRANSFER_SECONDS,
