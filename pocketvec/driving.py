@@ -167,11 +167,11 @@ def _payload(given: argparse.Namespace, phones: list[Phone]) -> ShellClient:
     from android_harness.driver.shell_client import ShellClient
 
     if given.payload is not None:
-        return ShellClient(read_payload(given.payload), given.cores)
+        return ShellClient(read_payload(given.payload), given.cores, given.threads)
     abis = {read_facts(one).abi for one in phones}
     if len(abis) > 1:
         raise UserError(f"phones of different ABIs ({', '.join(sorted(abis))}): measure on them in turn")
-    return ShellClient(read_payload(kept_payload(abis.pop())), given.cores)
+    return ShellClient(read_payload(kept_payload(abis.pop())), given.cores, given.threads)
 
 
 def _order(artifacts: list[Artifact], data: RetrievalSet, config: DeviceConfig, client: Client) -> Order:

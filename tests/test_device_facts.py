@@ -1,8 +1,11 @@
 """What a phone says of itself: ABI, emulator or not, big cores, room."""
 
+from pathlib import Path
+
 import pytest
 
 from android_harness.driver.facts import parse_facts
+from android_harness.driver.payload import Payload
 from android_harness.driver.shell_client import ShellClient
 
 ARM = """\
@@ -34,7 +37,7 @@ def test_a_phones_own_words_become_the_reports_device() -> None:
     assert (device.model, device.sdk, device.soc, device.page_size_bytes) == ("Phone 9", 35, "Chips C1", 4096)
     assert device.mem_total_bytes == 7_900_000 * 1024
     assert device.cpu_max_freq_khz == [1_800_000, 1_800_000, 3_000_000, 3_000_000]
-    assert (facts.abi, facts.kind, facts.big_cores) == ("arm64-v8a", "device", [9, 10])
+    assert (facts.abi, facts.kind, facts.big_cores(2)) == ("arm64-v8a", "device", [9, 10])
 
 
 @pytest.mark.parametrize(
@@ -59,7 +62,17 @@ def test_what_a_phone_does_not_tell_is_not_made_up() -> None:
 
 
 def test_cores_are_bound_only_where_some_are_bigger() -> None:
-    client = ShellClient.__new__(ShellClient)
-    object.__setattr__(client, "cores", "big")
+    client = ShellClient(Payload(Path("payload.tar.gz"), "0" * 64, 0, None), "big", 2)
     assert client.affinity(parse_facts(ARM)) == "cores 9, 10, the ones of highest capacity (1024)"
     assert client.affinity(parse_facts(ARM.replace("=1024", "=250"))) is None
+
+
+@pytest.mark.parametrize(
+    ("threads", "cores"),
+    [(1, [7]), (2, [4, 5, 6, 7]), (4, [4, 5, 6, 7]), (5, list(range(8))), (9, list(range(8)))],
+)
+def test_threads_never_share_the_one_biggest_core(threads: int, cores: list[int]) -> None:
+    """One prime core, three large ones and four small ones, as many chips have since 2019."""
+    capacities = [250] * 4 + [800] * 3 + [1024]
+    prime = "".join(f"core {core}={capacity} 1\n" for core, capacity in enumerate(capacities))
+    assert parse_facts(prime).big_cores(threads) == cores

@@ -56,11 +56,18 @@ class Facts:
         hardware = self.properties["ro.hardware"]
         return EMULATED if "1" in flags or hardware in EMULATOR_HARDWARE else DEVICE
 
-    @property
-    def big_cores(self) -> list[int]:
-        """The cores of highest capacity; all where the kernel tells no difference."""
-        most = max(self.capacities.values(), default=0)
-        return [core for core, capacity in self.capacities.items() if capacity == most]
+    def big_cores(self, threads: int) -> list[int]:
+        """The cores of highest capacity, of all alike all, until each thread has one of its own.
+
+        Chips of today have a single core or two of the highest capacity, and threads of a runtime that share
+        a core wait for each other: 4 on one would measure the waiting. All cores where the kernel tells no
+        difference.
+        """
+        found: list[int] = []
+        for capacity in sorted({*self.capacities.values()}, reverse=True):
+            if len(found) < threads:
+                found += [core for core, own in self.capacities.items() if own == capacity]
+        return sorted(found)
 
     def device(self) -> Device:
         """The facts as a report holds them."""
