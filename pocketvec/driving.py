@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import re
 import sys
 from pathlib import Path
@@ -36,7 +37,12 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 
     parser.add_argument("artifacts", type=Path, nargs="+", help="artifact folders")
     parser.add_argument("--out", type=Path, required=True, help="folder for the report, or for one a phone")
-    parser.add_argument("--serial", action="append", default=[], help="a phone, as adb lists it; repeatable")
+    parser.add_argument(
+        "--serial",
+        action="append",
+        default=[],
+        help="a phone, as adb lists it; repeatable (default: $ANDROID_SERIAL, or the only one)",
+    )
     parser.add_argument("--all-devices", action="store_true", help="every phone that adb lists, at once")
     parser.add_argument("--mode", choices=CLIENTS, default=SHELL, help="a payload in adb's shell, or the app")
     parser.add_argument(
@@ -99,14 +105,17 @@ def _measure(
     given: argparse.Namespace, artifacts: list[Artifact], data: RetrievalSet, config: DeviceConfig
 ) -> int:
     from android_harness.driver.adb import find_adb
-    from android_harness.driver.choice import choose, parse_devices
+    from android_harness.driver.choice import SERIAL_VARIABLE, choose, parse_devices
+    from android_harness.driver.facts import refuse_same
     from android_harness.driver.measuring import forget_results, measure_phones
     from android_harness.driver.phone import Phone
 
     adb = find_adb()
     adb.start_server()
-    chosen = choose(parse_devices(adb.list_devices()), given.serial, given.all_devices)
+    listed, preset = parse_devices(adb.list_devices()), os.environ.get(SERIAL_VARIABLE, "")
+    chosen = choose(listed, given.serial, given.all_devices, preset)
     phones = [Phone(adb, one.serial) for one in chosen]
+    refuse_same(phones)
     client = _app(given) if config.mode == APP else _payload(given, phones)
     order = _order(artifacts, data, config, client)
     bearings = _bearings(given, artifacts, data)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -30,6 +31,8 @@ COMMAND = "\n".join(
         'echo "page=$(getconf PAGESIZE 2>/dev/null)"',
     ]
 )
+IDENTITY_COMMAND = 'echo "$(getprop ro.serialno) $(cat /proc/sys/kernel/random/boot_id 2>/dev/null)"'
+"""Emulators have one serial number among them, but each has started by itself."""
 THERMAL_COMMAND = "dumpsys thermalservice 2>/dev/null | grep -i 'thermal status' | head -n 1"
 
 
@@ -97,6 +100,18 @@ def read_facts(phone: Phone) -> Facts:
             f"{phone.serial}: ABI '{own or 'unknown'}' is not supported; supported are {', '.join(ABIS)}"
         )
     return facts
+
+
+def refuse_same(phones: Sequence[Phone]) -> None:
+    """Raise UserError where two are one phone, by cable and by Wi-Fi: each run would end the other's."""
+    known: dict[str, str] = {}
+    for phone in phones if len(phones) > 1 else ():
+        identity = phone.shell(IDENTITY_COMMAND, "asking for its serial number").rstrip("\n")
+        if not identity.startswith(" ") and identity in known:
+            raise UserError(
+                f"{known[identity]} and {phone.serial} are the same phone; name one with --serial"
+            )
+        known[identity] = phone.serial
 
 
 def parse_facts(text: str) -> Facts:
