@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+from android_harness.driver.emulators import is_emulator
 from android_harness.driver.facts import parse_facts
 from android_harness.driver.payload import Payload
 from android_harness.driver.shell_client import ShellClient
@@ -41,7 +42,16 @@ def test_a_phones_own_words_become_the_reports_device() -> None:
 
 
 @pytest.mark.parametrize(
-    "line", ["ro.kernel.qemu=1", "ro.boot.qemu=1", "ro.hardware=ranchu", "ro.hardware=goldfish"]
+    "line",
+    [
+        "ro.kernel.qemu=1",
+        "ro.boot.qemu=1",
+        "ro.hardware=ranchu",
+        "ro.hardware=vbox86",
+        "ro.product.cpu.abi=x86_64",
+        "ro.build.fingerprint=google/sdk_gphone64_arm64/emu64a:15/A/1:user/release-keys",
+        "ro.build.fingerprint=google/cf_arm64_phone/vsoc_arm64:15/A/1:userdebug/test-keys",
+    ],
 )
 def test_an_emulator_gives_itself_away(line: str) -> None:
     name = line.split("=")[0]
@@ -49,6 +59,12 @@ def test_an_emulator_gives_itself_away(line: str) -> None:
         parse_facts("\n".join(line if one.startswith(name) else one for one in ARM.splitlines())).kind
         == "emulated"
     )
+
+
+def test_a_chromebook_and_a_generic_system_image_on_a_phone_are_what_they_seem() -> None:
+    arc = "google/volteer/volteer_cheets:13/R1/1:user/release-keys"
+    assert not is_emulator("x86_64", "bertha", arc)
+    assert not is_emulator("arm64-v8a", "qcom", "Android/aosp_arm64/generic_arm64:15/A/1:user/test-keys")
 
 
 def test_an_abi_of_32_bits_alone_is_none_of_ours() -> None:

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
+from android_harness.driver.emulators import is_emulator
 from android_harness.driver.phone import ROOT, Phone
 from android_harness.protocol import Device
 from bench.report import DEVICE, EMULATED
@@ -14,7 +15,6 @@ from common.errors import UserError
 
 ABIS = ("arm64-v8a", "x86_64")
 """What the shell payload and the app are built for."""
-EMULATOR_HARDWARE = ("ranchu", "goldfish", "cutf_cvm", "vsoc_x86_64", "vsoc_arm64")
 PROPERTIES = (
     *("ro.product.brand", "ro.product.model", "ro.product.device", "ro.build.fingerprint"),
     *("ro.build.version.release", "ro.build.version.sdk", "ro.product.cpu.abi", "ro.product.cpu.abilist"),
@@ -56,8 +56,9 @@ class Facts:
     def kind(self) -> str:
         """What it is for the gate: device or emulated."""
         flags = [self.properties[name] for name in ("ro.kernel.qemu", "ro.boot.qemu")]
-        hardware = self.properties["ro.hardware"]
-        return EMULATED if "1" in flags or hardware in EMULATOR_HARDWARE else DEVICE
+        names = ("ro.product.cpu.abi", "ro.hardware", "ro.build.fingerprint")
+        seems = is_emulator(*(self.properties[name] for name in names))
+        return EMULATED if "1" in flags or seems else DEVICE
 
     def big_cores(self, threads: int) -> list[int]:
         """The cores of highest capacity, of all alike all, until each thread has one of its own.
