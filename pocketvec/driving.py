@@ -221,12 +221,23 @@ def _write(reports: dict[str, Report], out: Path) -> dict[str, Path]:
     """All reports or none: one in `out` itself, several each in a folder of its phone's."""
     from bench.report_folder import write_report_folder
 
-    names = {serial: re.sub(r"[^\w.-]", "_", serial) if len(reports) > 1 else "." for serial in reports}
+    names = folder_names(list(reports)) if len(reports) > 1 else dict.fromkeys(reports, ".")
     with whole_folder(out) as folder:
         for serial, report in reports.items():
             (folder / names[serial]).mkdir(exist_ok=True)
             write_report_folder(report, folder / names[serial])
     return {serial: out / name for serial, name in names.items()}
+
+
+def folder_names(serials: list[str]) -> dict[str, str]:
+    """A folder's name for each phone, unlike all others, whatever it calls itself: `..`, `a:1`, `a_1`."""
+    names: dict[str, str] = {}
+    for serial in serials:
+        plain = re.sub(r"[^a-zA-Z0-9.-]", "_", serial).lstrip(".") or "phone"
+        taken = {one.lower() for one in names.values()}  # a Mac's disk does not tell letters' cases apart
+        tried = (plain, *(f"{plain}_{number}" for number in range(2, len(serials) + 1)))
+        names[serial] = next(one for one in tried if one.lower() not in taken)
+    return names
 
 
 def _conclude(reports: dict[str, Report], folders: dict[str, Path]) -> int:
