@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import re
 import sys
 from pathlib import Path
@@ -36,7 +37,12 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 
     parser.add_argument("artifacts", type=Path, nargs="+", help="artifact folders")
     parser.add_argument("--out", type=Path, required=True, help="folder for the report, or for one a phone")
-    parser.add_argument("--serial", action="append", default=[], help="a phone, as adb lists it; repeatable")
+    parser.add_argument(
+        "--serial",
+        action="append",
+        default=[],
+        help="a phone, as adb lists it; repeatable (default: $ANDROID_SERIAL, or the only one)",
+    )
     parser.add_argument("--all-devices", action="store_true", help="every phone that adb lists, at once")
     parser.add_argument("--mode", choices=CLIENTS, default=SHELL, help="a payload in adb's shell, or the app")
     parser.add_argument(
@@ -99,14 +105,17 @@ def _measure(
     given: argparse.Namespace, artifacts: list[Artifact], data: RetrievalSet, config: DeviceConfig
 ) -> int:
     from android_harness.driver.adb import find_adb
-    from android_harness.driver.choice import choose, parse_devices
+    from android_harness.driver.choice import SERIAL_VARIABLE, choose, parse_devices
+    from android_harness.driver.facts import refuse_same
     from android_harness.driver.measuring import forget_results, measure_phones
     from android_harness.driver.phone import Phone
 
     adb = find_adb()
     adb.start_server()
-    chosen = choose(parse_devices(adb.list_devices()), given.serial, given.all_devices)
+    listed, preset = parse_devices(adb.list_devices()), os.environ.get(SERIAL_VARIABLE, "")
+    chosen = choose(listed, given.serial, given.all_devices, preset)
     phones = [Phone(adb, one.serial) for one in chosen]
+    refuse_same(phones)
     client = _app(given) if config.mode == APP else _payload(given, phones)
     order = _order(artifacts, data, config, client)
     bearings = _bearings(given, artifacts, data)
@@ -167,11 +176,11 @@ def _payload(given: argparse.Namespace, phones: list[Phone]) -> ShellClient:
     from android_harness.driver.shell_client import ShellClient
 
     if given.payload is not None:
-        return ShellClient(read_payload(given.payload), given.cores)
+        return ShellClient(read_payload(given.payload), given.cores, given.threads)
     abis = {read_facts(one).abi for one in phones}
     if len(abis) > 1:
         raise UserError(f"phones of different ABIs ({', '.join(sorted(abis))}): measure on them in turn")
-    return ShellClient(read_payload(kept_payload(abis.pop())), given.cores)
+    return ShellClient(read_payload(kept_payload(abis.pop())), given.cores, given.threads)
 
 
 def _order(artifacts: list[Artifact], data: RetrievalSet, config: DeviceConfig, client: Client) -> Order:
@@ -212,12 +221,23 @@ def _write(reports: dict[str, Report], out: Path) -> dict[str, Path]:
     """All reports or none: one in `out` itself, several each in a folder of its phone's."""
     from bench.report_folder import write_report_folder
 
-    names = {serial: re.sub(r"[^\w.-]", "_", serial) if len(reports) > 1 else "." for serial in reports}
+    names = folder_names(list(reports)) if len(reports) > 1 else dict.fromkeys(reports, ".")
     with whole_folder(out) as folder:
         for serial, report in reports.items():
             (folder / names[serial]).mkdir(exist_ok=True)
             write_report_folder(report, folder / names[serial])
     return {serial: out / name for serial, name in names.items()}
+
+
+def folder_names(serials: list[str]) -> dict[str, str]:
+    """A folder's name for each phone, unlike all others, whatever it calls itself: `..`, `a:1`, `a_1`."""
+    names: dict[str, str] = {}
+    for serial in serials:
+        plain = re.sub(r"[^a-zA-Z0-9.-]", "_", serial).lstrip(".") or "phone"
+        taken = {one.lower() for one in names.values()}  # a Mac's disk does not tell letters' cases apart
+        tried = (plain, *(f"{plain}_{number}" for number in range(2, len(serials) + 1)))
+        names[serial] = next(one for one in tried if one.lower() not in taken)
+    return names
 
 
 def _conclude(reports: dict[str, Report], folders: dict[str, Path]) -> int:

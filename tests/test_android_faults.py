@@ -17,6 +17,8 @@ from device_samples import NAMES, ONE, ROOT, elf, write_payload
 from simulated_app import APP_PROGRAMS
 from simulated_phone import SimulatedPhone
 
+from android_harness.driver.delivery import SPARE_BYTES, artifact_files
+from export.artifact import open_artifact
 from pocketvec.cli import main
 
 pytestmark = pytest.mark.android
@@ -57,6 +59,16 @@ def test_a_disk_that_has_no_room_is_seen_before_the_push(phones: Start, fails: F
     assert "no space left on the device: " in (line := fails())
     assert "MB are to go to /data/local/tmp" in line
     assert not any("model" in path for path in phone.adbd.traffic.pushed)
+
+
+def test_room_for_the_weight_cache_is_asked_for_before_the_run(
+    phones: Start, fails: Fails, artifacts: Path
+) -> None:
+    files = artifact_files(open_artifact(artifacts / ONE[0])).values()
+    phone = phones(data=f"{(sum(one.bytes for one in files) + SPARE_BYTES + 1_500_000) // 2**20 + 1}M")
+    assert "no space left on the device: " in fails()
+    assert phone.place(f"{ROOT}/artifacts/{ONE[0]}.sha256").exists()
+    assert not list(phone.place(f"{ROOT}/results").iterdir())
 
 
 def test_a_disk_that_fills_up_during_the_push(

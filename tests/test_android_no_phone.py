@@ -69,6 +69,13 @@ def test_two_phones_and_no_word_which(phones: Start, fails: Fails) -> None:
     assert line.endswith("say which with --serial or --all-devices")
 
 
+def test_one_phone_that_is_listed_twice(phones: Start, fails: Fails) -> None:
+    first, second = (phones(properties={"ro.serialno": "1A2B3C"}) for _ in range(2))
+    line = fails("--all-devices")
+    assert {first.address, second.address} <= set(line.split())
+    assert line.endswith(" are the same phone; name one with --serial")
+
+
 def test_a_serial_that_is_not_there(phones: Start, fails: Fails) -> None:
     phone = phones()
     assert fails("--serial", "R58M") == f"serial 'R58M': no such device; adb lists {phone.address}"

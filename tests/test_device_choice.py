@@ -13,6 +13,7 @@ R58M123ABC             device usb:1-2 product:nine model:Phone_9 device:nine tra
 emulator-5554          device product:sdk model:sdk_gphone64_x86_64 device:emu64xa transport_id:1
 0123456789             unauthorized usb:1-3 transport_id:4
 192.168.1.5:5555       offline transport_id:5
+adb-1A2B3C-xYz (2)._adb-tls-connect._tcp device product:nine model:Phone_9 device:nine transport_id:6
 ????????????           no permissions (missing udev rules? user is in the plugdev group); see [http://x]
 
 """
@@ -25,6 +26,7 @@ def test_every_listed_phone_is_read_with_its_state() -> None:
         ("emulator-5554", "device", "sdk_gphone64_x86_64"),
         ("0123456789", "unauthorized", ""),
         ("192.168.1.5:5555", "offline", ""),
+        ("adb-1A2B3C-xYz (2)._adb-tls-connect._tcp", "device", "Phone_9"),
         ("????????????", "no permissions", ""),
     ]
 
@@ -34,6 +36,15 @@ def test_the_only_phone_needs_no_name_and_several_are_all_or_named() -> None:
     assert choose([one], [], all_devices=False) == [one]
     assert choose([one, two], [], all_devices=True) == [one, two]
     assert choose([one, two], ["b"], all_devices=False) == [two]
+
+
+def test_the_variable_that_adb_heeds_names_the_phone_unless_the_command_does() -> None:
+    one, two = Listed("a", "device"), Listed("b", "device")
+    assert choose([one, two], [], all_devices=False, preset="b") == [two]
+    assert choose([one, two], ["a"], all_devices=False, preset="b") == [one]
+    assert choose([one, two], [], all_devices=True, preset="b") == [one, two]
+    with pytest.raises(UserError, match="ANDROID_SERIAL serial 'c': no such device; adb lists a, b"):
+        choose([one, two], [], all_devices=False, preset="c")
 
 
 @pytest.mark.parametrize(
@@ -47,6 +58,7 @@ def test_the_only_phone_needs_no_name_and_several_are_all_or_named() -> None:
         ([Listed("a", "unauthorized")], [], "a: unauthorised: unlock the phone"),
         ([Listed("a", "offline")], [], "a: offline"),
         ([Listed("a", "no permissions")], [], "a: no permission to talk to it"),
+        ([Listed("a", "device"), Listed("a", "device")], [], "a: two devices call themselves so"),
         ([Listed("a", "rescue")], [], "a: in state 'rescue', not ready"),
     ],
 )

@@ -80,6 +80,16 @@ def test_what_a_farm_measured_becomes_a_phones_report(
     assert report.context.device.model == "Phone 9"
 
 
+def test_a_farms_virtual_phone_is_an_emulator(
+    words: Words, answers: dict[str, tuple[Job, Path]], tmp_path: Path
+) -> None:
+    emitted, virtual = tmp_path / "emitted", "google/sdk_gphone64_arm64/emu64a:15/A/1:user/release-keys"
+    assert main(words(emitted, "--emit", "firebase")) == 0
+    give(emitted, tmp_path / "results", answers[NAMES[1]], "MediumPhone", fingerprint=virtual)
+    assert main(words(tmp_path / "out", "--from", str(tmp_path / "results"))) == 0
+    assert read_report(tmp_path / "out" / "report.json").context.target.kind == "emulated"
+
+
 def test_results_that_lack_a_job_or_were_taken_hot_are_refused(
     words: Words, answers: dict[str, tuple[Job, Path]], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 from device_samples import elf, write_payload
 
-from android_harness.driver.payload import read_payload
+from android_harness.driver.payload import kept_payload, read_payload
 from common.errors import UserError
 
 
@@ -35,3 +35,13 @@ def test_what_is_no_payload_is_named(tmp_path: Path) -> None:
     path.write_bytes(path.read_bytes()[:-20])
     with pytest.raises(UserError, match="not a payload, "):
         read_payload(path)
+
+
+def test_a_computer_that_cannot_build_one_is_told_where_it_is_built(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.setenv("POCKETVEC_TOOLS", str(tmp_path / "tools"))
+    with pytest.raises(UserError, match=r"no payload: it is built on Debian 12.*--abi arm64-v8a.*--mode app"):
+        kept_payload("arm64-v8a")
+    assert list(tmp_path.iterdir()) == []

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import subprocess
 import zipfile
@@ -194,6 +195,14 @@ def test_a_path_that_gcloud_would_split_is_refused(plan: FarmPlan, tmp_path: Pat
     files = {**plan.files, "texts/abc.jsonl": tmp_path / "a,b.jsonl"}
     with pytest.raises(UserError, match=r"a,b\.jsonl: a path with ',', '=' or '\^'"):
         FarmPlan(plan.apk, plan.jobs, files)
+
+
+@pytest.mark.parametrize(("seconds", "minutes"), [(10, 5), (600, 20), (7200, 150)])
+def test_device_farm_is_asked_for_no_more_time_than_it_gives(
+    plan: FarmPlan, seconds: int, minutes: int
+) -> None:
+    script = aws(dataclasses.replace(plan, seconds=seconds))["run.sh"]
+    assert f"jobTimeoutMinutes={minutes}," in script
 
 
 def test_a_job_without_its_file_is_refused(plan: FarmPlan) -> None:

@@ -78,3 +78,10 @@ def test_what_is_compiled_is_trusted_whatever_its_time_and_repeats(tmp_path: Pat
         compiled.append(made.read_bytes())
     assert compiled[0] == compiled[1]
     assert compiled[0][4:8] == b"\x01\x00\x00\x00"  # PEP 552: by hash, and the source is not looked at
+
+
+def test_a_python_that_the_agent_cannot_run_with_is_refused_before_anything_is_packed() -> None:
+    userland.check_python("python3.11")
+    userland.check_python("python3.13")
+    with pytest.raises(UserError, match=r"python3\.9: this distribution's is too old"):
+        userland.check_python("python3.9")

@@ -19,7 +19,10 @@ REASONS = {
     "sideload": "in sideload mode: start Android on it",
     "bootloader": "in its bootloader: start Android on it",
 }
-LINE = re.compile(r"(?P<serial>\S+)\s+(?P<state>no permissions|[a-z]+)\b(?P<more>.*)")
+SERIAL_VARIABLE = "ANDROID_SERIAL"
+"""Names the phone that adb itself takes where it is not told another one."""
+LINE = re.compile(r"(?P<serial>\S.*?)\s+(?P<state>no permissions|[a-z]+)\b(?P<more>.*)")
+"""A phone that is found over Wi-Fi can have a space in its name: `adb-1A2B-xyz (2)._adb-tls-connect._tcp`."""
 
 
 @dataclass(frozen=True)
@@ -43,17 +46,23 @@ def parse_devices(text: str) -> list[Listed]:
     return found
 
 
-def choose(listed: Sequence[Listed], serials: Sequence[str], all_devices: bool) -> list[Listed]:
-    """The phones to measure on: those of `serials`, all of them, or the only one.
+def choose(
+    listed: Sequence[Listed], serials: Sequence[str], all_devices: bool, preset: str = ""
+) -> list[Listed]:
+    """The phones to measure on: those of `serials`, all of them, the one of `preset`, or the only one.
 
-    Raises UserError where there is none, where it is not said which, for a serial that adb does not list or
-    given twice, and for a phone that cannot be used.
+    `preset`: what ANDROID_SERIAL says. Raises UserError where there is none, where it is not said which, for
+    a serial that adb does not list, lists twice or that is given twice, and for a phone that cannot be used.
     """
     known = {one.serial: one for one in listed}
+    if preset and not serials and not all_devices:
+        serials, source = [preset], f"{SERIAL_VARIABLE} "
+    else:
+        source = ""
     for serial in serials:
         if serial not in known:
             names = f"adb lists {', '.join(known)}" if known else "adb lists none"
-            raise UserError(f"serial '{serial}': no such device; {names}")
+            raise UserError(f"{source}serial '{serial}': no such device; {names}")
         if list(serials).count(serial) > 1:
             raise UserError(f"serial '{serial}': given twice")
     if not known:
@@ -64,6 +73,8 @@ def choose(listed: Sequence[Listed], serials: Sequence[str], all_devices: bool) 
         )
     chosen = [known[serial] for serial in serials] if serials else list(listed)
     for one in chosen:
+        if [other.serial for other in listed].count(one.serial) > 1:
+            raise UserError(f"{one.serial}: two devices call themselves so; leave one of them connected")
         if one.state != READY:
             raise UserError(f"{one.serial}: {REASONS.get(one.state, f'in state {one.state!r}, not ready')}")
     return chosen

@@ -21,7 +21,7 @@ from export.artifact import Artifact
 from export.manifest import MANIFEST_NAME
 
 SPARE_BYTES = 20_000_000
-"""What must be left on the phone's disk for results and weight caches of small models."""
+"""What must be left on the phone's disk besides, for results and for what a weight cache is larger."""
 
 
 @dataclass(frozen=True)

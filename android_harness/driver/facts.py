@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
+from android_harness.driver.emulators import is_emulator
 from android_harness.driver.phone import ROOT, Phone
 from android_harness.protocol import Device
 from bench.report import DEVICE, EMULATED
@@ -13,7 +15,6 @@ from common.errors import UserError
 
 ABIS = ("arm64-v8a", "x86_64")
 """What the shell payload and the app are built for."""
-EMULATOR_HARDWARE = ("ranchu", "goldfish", "cutf_cvm", "vsoc_x86_64", "vsoc_arm64")
 PROPERTIES = (
     *("ro.product.brand", "ro.product.model", "ro.product.device", "ro.build.fingerprint"),
     *("ro.build.version.release", "ro.build.version.sdk", "ro.product.cpu.abi", "ro.product.cpu.abilist"),
@@ -30,6 +31,8 @@ COMMAND = "\n".join(
         'echo "page=$(getconf PAGESIZE 2>/dev/null)"',
     ]
 )
+IDENTITY_COMMAND = 'echo "$(getprop ro.serialno) $(cat /proc/sys/kernel/random/boot_id 2>/dev/null)"'
+"""Emulators have one serial number among them, but each has started by itself."""
 THERMAL_COMMAND = "dumpsys thermalservice 2>/dev/null | grep -i 'thermal status' | head -n 1"
 
 
@@ -53,14 +56,22 @@ class Facts:
     def kind(self) -> str:
         """What it is for the gate: device or emulated."""
         flags = [self.properties[name] for name in ("ro.kernel.qemu", "ro.boot.qemu")]
-        hardware = self.properties["ro.hardware"]
-        return EMULATED if "1" in flags or hardware in EMULATOR_HARDWARE else DEVICE
+        names = ("ro.product.cpu.abi", "ro.hardware", "ro.build.fingerprint")
+        seems = is_emulator(*(self.properties[name] for name in names))
+        return EMULATED if "1" in flags or seems else DEVICE
 
-    @property
-    def big_cores(self) -> list[int]:
-        """The cores of highest capacity; all where the kernel tells no difference."""
-        most = max(self.capacities.values(), default=0)
-        return [core for core, capacity in self.capacities.items() if capacity == most]
+    def big_cores(self, threads: int) -> list[int]:
+        """The cores of highest capacity, of all alike all, until each thread has one of its own.
+
+        Chips of today have a single core or two of the highest capacity, and threads of a runtime that share
+        a core wait for each other: 4 on one would measure the waiting. All cores where the kernel tells no
+        difference.
+        """
+        found: list[int] = []
+        for capacity in sorted({*self.capacities.values()}, reverse=True):
+            if len(found) < threads:
+                found += [core for core, own in self.capacities.items() if own == capacity]
+        return sorted(found)
 
     def device(self) -> Device:
         """The facts as a report holds them."""
@@ -90,6 +101,18 @@ def read_facts(phone: Phone) -> Facts:
             f"{phone.serial}: ABI '{own or 'unknown'}' is not supported; supported are {', '.join(ABIS)}"
         )
     return facts
+
+
+def refuse_same(phones: Sequence[Phone]) -> None:
+    """Raise UserError where two are one phone, by cable and by Wi-Fi: each run would end the other's."""
+    known: dict[str, str] = {}
+    for phone in phones if len(phones) > 1 else ():
+        identity = phone.shell(IDENTITY_COMMAND, "asking for its serial number").rstrip("\n")
+        if not identity.startswith(" ") and identity in known:
+            raise UserError(
+                f"{known[identity]} and {phone.serial} are the same phone; name one with --serial"
+            )
+        known[identity] = phone.serial
 
 
 def parse_facts(text: str) -> Facts:

@@ -12,12 +12,13 @@ from dataclasses import asdict
 from pathlib import Path
 
 from android_harness.driver.defaults import FIREBASE
+from android_harness.driver.emulators import is_emulator
 from android_harness.driver.farms import FarmPlan, aws, firebase, job_path
 from android_harness.driver.jobs import Setting, make_jobs
 from android_harness.driver.results import Answer, read_answer
 from android_harness.driver.session import Measured, Order, refuse_hot
 from android_harness.protocol import RESULT_NAME, Job
-from bench.report import DEVICE
+from bench.report import DEVICE, EMULATED
 from common.errors import UserError
 from common.files import write_json, write_text
 from export.artifact import Artifact
@@ -118,4 +119,6 @@ def _measured(
     thermal = [
         one for several in ordered for a in several if a.result.device for one in a.result.device.thermal
     ]
-    return Measured(name, DEVICE, dataclasses.replace(device, thermal=thermal), ordered)
+    virtual = is_emulator(device.abi, "", device.fingerprint)
+    kind = EMULATED if virtual else DEVICE
+    return Measured(name, kind, dataclasses.replace(device, thermal=thermal), ordered)

@@ -26,6 +26,8 @@ NAME = re.compile(r"[\w.-]+(/[\w.-]+)*", re.ASCII)
 SECONDS_PER_MINUTE = 60
 FIREBASE_MOST_MINUTES = 45
 """Test Lab's limit for a run on a physical phone."""
+AWS_MINUTES = (5, 150)
+"""Device Farm's for a run, unless an account has been given more."""
 
 
 @dataclass(frozen=True)
@@ -165,7 +167,8 @@ def _phase(name: str, commands: Sequence[str]) -> Iterator[str]:
 
 
 def _aws_script(plan: FarmPlan) -> str:
-    minutes = math.ceil(plan.seconds * len(plan.jobs) / SECONDS_PER_MINUTE)
+    least, most = AWS_MINUTES
+    minutes = min(max(math.ceil(plan.seconds * len(plan.jobs) / SECONDS_PER_MINUTE), least), most)
     copies = [
         f'mkdir -p "$data/{Path(name).parent}" && cp {shlex.quote(str(path))} "$data/{name}"'
         for name, path in sorted(plan.files.items())

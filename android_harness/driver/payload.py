@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import tarfile
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +19,13 @@ from common.files import sha256_file
 KEY_CHARACTERS = 16
 MACHINES = {183: "arm64-v8a", 62: "x86_64"}
 """ABI by e_machine of an ELF header."""
+NO_BUILDER = (
+    "no payload: it is built on Debian 12, Ubuntu 24.04 or later, or in a container of one (python -m "
+    "android_harness.payload --abi {abi} --out FILE); give its file with --payload, or use --mode app"
+)
+UNPACK = "tar -xzo -f"
+"""o: the tar of Android 8 and 9 (toybox until 0.8.0) would else give each file the archive's owner, which the
+shell user may not, and end with 1."""
 ELF_MAGIC = b"\x7fELF"
 MACHINE_AT = 18
 
@@ -61,13 +69,16 @@ def read_payload(path: Path) -> Payload:
 def kept_payload(abi: str) -> Path:
     """The payload that this version of pocketvec makes for an ABI: built once, then kept among the tools.
 
-    Raises UserError for an unknown ABI, and where its parts cannot be fetched.
+    Raises UserError for an unknown ABI, on a computer that cannot build it (a Mac), and where its parts
+    cannot be fetched.
     """
     sources = [path for name in (*PACKAGES, *MODULES) for path in _files(SOURCES / name)]
     hashes = [(str(path.relative_to(SOURCES)), sha256_file(path)) for path in sorted(sources)]
     folder = tools() / "payload"
     path = folder / f"{abi}-{content_key([hashes, wanted()])}.tar.gz"
     if not path.is_file():
+        if shutil.which("apt-get") is None:
+            raise UserError(NO_BUILDER.format(abi=abi))
         folder.mkdir(parents=True, exist_ok=True)
         build_payload(abi, path)
         for older in set(folder.glob(f"{abi}-*.tar.gz")) - {path}:
@@ -97,7 +108,7 @@ def deliver_payload(phone: Phone, payload: Payload, abi: str) -> int:
     check_room(phone, local.bytes + payload.unpacked_bytes)
     pushed = deliver_file(phone, local, archive)
     phone.shell(
-        f"mkdir -p {ROOT}/unpacking && tar -xzf {quoted(archive)} -C {ROOT}/unpacking "
+        f"mkdir -p {ROOT}/unpacking && {UNPACK} {quoted(archive)} -C {ROOT}/unpacking "
         f"&& mv {ROOT}/unpacking {quoted(folder)} && rm -f {ROOT}/payload-*.tar.gz",
         "unpacking the payload",
         TRANSFER_SECONDS,

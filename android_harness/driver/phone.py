@@ -1,7 +1,7 @@
 """One phone over adb: commands, files to it and from it, and what went wrong in one line.
 
-adb's own exit codes do not tell a command that failed from a cable that was pulled (`adb shell` ends with 0
-for both), so that every command says its exit code in its last line.
+adb's own exit codes do not tell how a command ended from a cable that was pulled (`adb shell` then ends with
+0, 1 or 255, by its version), so that every command says its exit code in its last line.
 """
 
 from __future__ import annotations

@@ -15,6 +15,7 @@ from typing import Protocol
 
 from android_harness.driver.delivery import (
     artifact_files,
+    check_room,
     content_key,
     deliver_file,
     deliver_folder,
@@ -26,6 +27,7 @@ from android_harness.driver.phone import ROOT, Phone, quoted
 from android_harness.driver.results import Answer, read_answer
 from android_harness.protocol import RESULT_NAME, VECTORS_NAME, Job, Thermal
 from bench.device import MODERATE_THERMAL, Device
+from bench.measurements import BUILD_CACHE
 from common.errors import UserError
 from common.files import write_json, write_text
 from common.progress import Step
@@ -134,6 +136,8 @@ class Session:
 
     def _run(self, facts: Facts, artifact: Artifact, job: Job) -> None:
         deliver_folder(self.phone, artifact_files(artifact), f"{ROOT}/{job.artifact}", self._step)
+        if BUILD_CACHE in job.states:  # which takes about as much again; without it nothing is warm
+            check_room(self.phone, artifact.file_bytes)
         with tempfile.TemporaryDirectory(prefix="pocketvec.") as folder:
             local = Path(folder) / "job.json"
             write_json(local, asdict(job))

@@ -29,10 +29,11 @@ left alone.
 
 @dataclass(frozen=True)
 class ShellClient:
-    """The payload, and which cores it may use (big or all)."""
+    """The payload, which cores it may use (big or all), and how many threads are to have one each."""
 
     payload: Payload
     cores: str
+    threads: int
     results = f"{ROOT}/results"
 
     @property
@@ -45,8 +46,9 @@ class ShellClient:
         cores = self._bound(facts)
         if not cores:
             return None
-        capacity = facts.capacities[cores[0]]
-        return f"cores {', '.join(map(str, cores))}, the ones of highest capacity ({capacity})"
+        capacities = sorted({facts.capacities[core] for core in cores}, reverse=True)
+        shown = ", ".join(map(str, capacities))
+        return f"cores {', '.join(map(str, cores))}, the ones of highest capacity ({shown})"
 
     def prepare(self, phone: Phone, facts: Facts) -> int:
         """Have the payload there and nothing running; the number of bytes that were pushed."""
@@ -76,5 +78,5 @@ class ShellClient:
             raise phone.failure(f"{job.artifact}, exit code {said.code},", said)
 
     def _bound(self, facts: Facts) -> list[int]:
-        big = facts.big_cores
+        big = facts.big_cores(self.threads)
         return [] if self.cores == ALL or len(big) == len(facts.capacities) else big

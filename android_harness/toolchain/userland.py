@@ -34,6 +34,7 @@ SHARED_OBJECTS = re.compile(
 """What is kept of them, by the names that programs ask for."""
 OLDEST_GLIBC, NEWEST_GLIBC = 17, 36
 """Wheels for glibc 2.17 to 2.36 run: the userland has 2.36 or later."""
+OLDEST_PYTHON = (3, 11)
 STDLIB_LEFT_OUT = (
     "asyncio", "config-*", "curses", "dbm", "distutils", "ensurepip", "idlelib", "lib2to3", "pydoc_data",
     "sqlite3", "test", "tkinter", "turtle.py", "unittest", "venv", "wsgiref", "xmlrpc", "sitecustomize.py",
@@ -111,9 +112,18 @@ def _unpack_debian(root: Path, target: Abi) -> str:
     with open_packages(target.debian) as packages:
         found = packages.unpack(["python3-minimal"], root, "usr/bin/")
         python = "python" + ".".join(found["python3-minimal"].split(".")[:2])
+        check_python(python)
         names = (f"{python}-minimal", f"lib{python}-minimal", f"lib{python}-stdlib", *LIBRARIES)
         packages.unpack(names, root)
     return python
+
+
+def check_python(python: str) -> None:
+    """Raise UserError for a distribution's Python (as python3.10) that is too old for this project."""
+    if tuple(map(int, python.removeprefix("python").split("."))) < OLDEST_PYTHON:
+        raise UserError(
+            f"{python}: this distribution's is too old; Debian 12, Ubuntu 24.04 or later have one"
+        )
 
 
 def _copy_python(root: Path, folder: Path, python: str) -> None:
