@@ -54,6 +54,15 @@ class ProcMemoryTest {
         assertNull(memory.pss())
     }
 
+    @Test
+    fun `a kernel that names no parts of the memory has them in pages`() {
+        File(temporary.root, "status").writeText("Name:\tx\nVmHWM:\t 9000 kB\nVmRSS:\t 1200 kB\n")
+        File(temporary.root, "statm").writeText("5000 300 200 4 0 100 0\n")
+        val memory = ProcMemory(temporary.root)
+        assertEquals(MemoryPoint(0.41, 0.819, 0.0), memory.now())
+        assertEquals(1.229, memory.watch { }.second.peak.rss, 1e-9)
+    }
+
     private fun touched(): ByteBuffer = ByteBuffer.allocateDirect(BYTES).also { buffer ->
         for (at in 0 until BYTES step PAGE) buffer.put(at, 1)
     }
