@@ -9,9 +9,10 @@ APP = "dev.pocketvec.harness"
 RESULTS = f"/sdcard/Android/media/{APP}/results"
 PM = """#!/system/bin/sh
 cd /data/local/tmp
+for last; do :; done
 case "$1" in
-install) echo install >> calls; touch installed; echo Success ;;
-path) [ -f installed ] && echo package:/data/app/base.apk ;;
+install) echo install >> calls; cp "$last" base.apk; echo Success ;;
+path) [ -f base.apk ] && echo package:/data/local/tmp/base.apk ;;
 esac
 """
 AM = f"""#!/system/bin/sh

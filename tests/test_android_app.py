@@ -59,7 +59,8 @@ def test_the_app_has_no_permission_and_lets_no_library_have_one(linked: Linked) 
     removed = re.findall(
         r'uses-permission android:name="android\.permission\.(\w+)" tools:node="remove"', manifest
     )
-    assert removed == ["INTERNET", "ACCESS_NETWORK_STATE"]
+    services = ["FOREGROUND_SERVICE", "FOREGROUND_SERVICE_DATA_SYNC"]
+    assert removed == ["INTERNET", "ACCESS_NETWORK_STATE", *services]
 
 
 def test_models_would_lie_uncompressed_in_the_package() -> None:
@@ -71,6 +72,16 @@ def test_the_screen_has_a_dark_and_a_light_form_with_readable_system_bars(linked
     theme = dump[dump.index("style/Harness") :]
     kinds = re.findall(r"^ +\((|night|v27|night-v27)\) \(style\)", theme, re.MULTILINE)
     assert sorted(kinds) == ["", "night", "night-v27", "v27"]
+
+
+@pytest.mark.parametrize("bar", ["Status", "Navigation"])
+def test_dark_icons_stand_on_the_light_background(bar: str) -> None:
+    """Up to Android 14 a theme's navigation bar is black unless it says otherwise."""
+    light = f'<item name="android:windowLight{bar}Bar">true</item>'
+    colour = f'<item name="android:{bar.lower()}BarColor">?android:attr/colorBackground</item>'
+    themes = [path.read_text() for path in (APP / "src" / "main" / "res").rglob("themes.xml")]
+    assert any(light in text for text in themes)
+    assert all(colour in text for text in themes if light in text)
 
 
 def with_change(folder: Path, name: str, change: Callable[[str], str]) -> Path:

@@ -163,6 +163,23 @@ def test_the_app_is_installed_once_and_each_cache_state_is_a_launch(
     assert (report.context.versions["client"], states) == ("app", {"build", "warm"})
 
 
+def test_an_app_that_was_replaced_meanwhile_is_installed_again(
+    phones: Start, device: Words, starter: Source, small_data: Path, tmp_path: Path
+) -> None:
+    (litert,) = export_litert(starter, [128], tmp_path / "litert", LiteRTOptions(lengths=(64, 256)))
+    _, answered = answer(litert, small_data, tmp_path / "answer")
+    phone = phones(programs=APP_PROGRAMS)
+    lay_out_answers(phone, answered)
+    apk = tmp_path / "harness.apk"
+    apk.write_bytes(b"an app")
+    words = ("--mode", "app", "--apk", str(apk))
+    assert main(device(tmp_path / "first", *words, names=(str(litert),))) == 0
+    phone.place("/data/local/tmp/base.apk").write_bytes(b"a debuggable one")
+    assert main(device(tmp_path / "second", *words, names=(str(litert),))) == 0
+    assert phone.place("/data/local/tmp/calls").read_text().splitlines().count("install") == 2
+    assert phone.place("/data/local/tmp/base.apk").read_bytes() == b"an app"
+
+
 def test_the_real_payload_measures_on_the_phone(
     phones: Start, device: Words, small_data: Path, tmp_path: Path
 ) -> None:

@@ -46,10 +46,13 @@ def phone(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def instrument(classpath: list[Path], phone: Path, arguments: dict[str, str], sdk: int = 36) -> str:
+def instrument(
+    classpath: list[Path], phone: Path, arguments: dict[str, str], sdk: int = 36, debuggable: bool = False
+) -> str:
     """What `am instrument -w` would print."""
     words = [word for pair in arguments.items() for word in pair]
-    java = command(classpath, "RunInstrumentation", [*modules.flags(), f"-Dsdk={sdk}"])
+    properties = [f"-Dsdk={sdk}", f"-Ddebuggable={str(debuggable).lower()}"]
+    java = command(classpath, "RunInstrumentation", [*modules.flags(), *properties])
     environment = {**os.environ, **onnxruntime_java.environment()}
     done = subprocess.run(
         [*java, CLASS, phone, *words], capture_output=True, text=True, env=environment, timeout=120
@@ -92,8 +95,21 @@ def test_a_job_is_done_and_the_phone_described_as_far_as_its_android_can(
     assert (device.sdk, device.soc, device.abi, device.page_size_bytes) == (sdk, soc, "arm64-v8a", 16384)
     assert (device.battery_percent, device.charging, device.mem_total_bytes) == (87, True, 8_000_000_000)
     assert {(one.status, one.headroom) for one in device.thermal} == {(status, None)}
+    assert re.fullmatch(r"the scheduler's choice of cores [\d,-]+", device.affinity or "")
+    assert result.versions["app"] == "0.1.0"
     (cost,) = result.costs.values()
     assert cost.pss_mb["start"].total == pytest.approx(122.88)
+
+
+def test_a_job_runs_at_an_apps_own_priority_and_a_debuggable_build_is_told(
+    classpath: list[Path], phone: Path, artifacts: Path
+) -> None:
+    """Android starts an instrumentation's thread at -8, which an app's threads do not have."""
+    (phone / "root" / JOB.artifact).symlink_to(artifacts / "onnx-fp32-128d")
+    said = instrument(classpath, phone, pushed(phone), debuggable=True)
+    assert said.startswith("Instr has priority 0\n")
+    told = json.loads((phone / "media" / "results" / JOB.id / "result.json").read_text())
+    assert told["versions"]["app"] == "0.1.0, debuggable"
 
 
 @pytest.mark.parametrize(

@@ -56,6 +56,21 @@ def test_gradle_compiles_the_language_that_the_tests_compile() -> None:
     assert CATALOG["versions"]["kotlin"].startswith(f"{kotlin.LANGUAGE}.")
 
 
+def test_gradle_compiles_core_against_the_library_that_the_tests_give_it() -> None:
+    assert {"-jvm-target", "1.8", "-Xjdk-release=1.8"} <= set(kotlin.OPTIONS)
+    assert "JvmTarget.JVM_1_8" in build_text("core")
+    assert 'freeCompilerArgs.add("-Xjdk-release=1.8")' in build_text("core")
+
+
+@pytest.mark.parametrize("module", MODULES)
+def test_a_module_whose_sources_read_json_says_that_it_needs_the_library(module: str) -> None:
+    """What core needs for itself is not handed on to the modules that use core."""
+    for kind, configuration in (("main", "implementation"), ("test", r"(?:testI|i)mplementation")):
+        texts = "".join(path.read_text() for path in (HARNESS / module / "src" / kind).rglob("*.kt"))
+        if "import kotlinx.serialization" in texts:
+            assert re.search(rf"\b{configuration}\(libs\.kotlinx\.serialization\.json\)", build_text(module))
+
+
 def test_every_module_has_a_build_file_and_sources() -> None:
     assert MODULES == ["core", "runtime-ort", "runtime-litert", "app"]
     assert {path.parent.name for path in BUILD_FILES} == {"android_harness", *MODULES}
@@ -85,6 +100,7 @@ def test_shrinking_keeps_what_native_code_and_the_service_loader_look_up(module:
     rules = (HARNESS / module / "consumer-rules.pro").read_text()
     assert f"-keep class {package}.** {{ *; }}" in rules
     assert "-keep class * implements dev.pocketvec.RuntimeFactory { <init>(); }" in rules
+    assert "-keepnames interface dev.pocketvec.RuntimeFactory" in rules
     assert 'consumerProguardFiles("consumer-rules.pro")' in build_text(module)
     services = HARNESS / module / "src" / "main" / "resources" / "META-INF" / "services"
     assert (services / "dev.pocketvec.RuntimeFactory").read_text().startswith("dev.pocketvec.")

@@ -3,15 +3,18 @@ plugins {
     alias(libs.plugins.kotlin.jvm)
 }
 
+// Java 8, and its library alone: about what Android 8.0 has. Against a newer JDK's the compiler would choose
+// methods that old phones lack, such as ByteBuffer.position with a return type of its own.
 java {
-    sourceCompatibility = JavaVersion.VERSION_17
-    targetCompatibility = JavaVersion.VERSION_17
+    sourceCompatibility = JavaVersion.VERSION_1_8
+    targetCompatibility = JavaVersion.VERSION_1_8
 }
 
 kotlin {
     explicitApi()
     compilerOptions {
-        jvmTarget = org.jetbrains.kotlin.gradle.dsl.JvmTarget.JVM_17
+        jvmTarget = org.jetbrains.kotlin.gradle.dsl.JvmTarget.JVM_1_8
+        freeCompilerArgs.add("-Xjdk-release=1.8")
     }
 }
 

@@ -16,8 +16,8 @@ from common.errors import UserError
 
 PACKAGE = "dev.pocketvec.harness"
 COMPONENT = f"{PACKAGE}/{PACKAGE}.BenchInstrumentation"
-INSTALLED = f"{ROOT}/app.sha256"
-"""Hash of the .apk that was installed last, kept on the phone."""
+INSTALLED = f'path=$(pm path {PACKAGE} | head -n 1) && sha256sum "${{path#package:}}"'
+"""Tells the hash of the .apk that is installed: Android Studio may have put another one there since."""
 
 
 @dataclass(frozen=True)
@@ -35,8 +35,8 @@ class AppClient:
     def prepare(self, phone: Phone, facts: Facts) -> int:
         """Have this very app installed and not running; the number of bytes that were pushed."""
         phone.quietly(f"am force-stop {PACKAGE}")
-        installed = phone.ask(f"pm path {PACKAGE} > /dev/null && cat {INSTALLED}", "looking for the app")
-        if installed.code == 0 and installed.out.strip() == self.sha256:
+        installed = phone.ask(INSTALLED, "looking for the app")
+        if installed.code == 0 and installed.out.split()[:1] == [self.sha256]:
             return 0
         size = self.path.stat().st_size
         check_room(phone, 2 * size)
@@ -47,7 +47,6 @@ class AppClient:
                     f"{phone.serial}: {self.path.name} is not installed: {reason[1] or reason[2]}"
                 )
             raise phone.failure(f"installing {self.path.name}", said)
-        phone.shell(f"echo {self.sha256} > {INSTALLED}", "installing the app")
         return size
 
     def run(self, phone: Phone, facts: Facts, job: Job, seconds: int) -> None:

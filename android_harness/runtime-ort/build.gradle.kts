@@ -19,5 +19,6 @@ android {
 dependencies {
     api(project(":core"))
     implementation(libs.onnxruntime.android)
+    testImplementation(libs.kotlinx.serialization.json)
     testImplementation(libs.junit)
 }

@@ -18,4 +18,8 @@ public abstract class Context {
     public String getPackageName() { return "dev.pocketvec.harness"; }
 
     public android.content.pm.PackageManager getPackageManager() { return new android.content.pm.PackageManager(); }
+
+    public android.content.pm.ApplicationInfo getApplicationInfo() {
+        return new android.content.pm.ApplicationInfo();
+    }
 }

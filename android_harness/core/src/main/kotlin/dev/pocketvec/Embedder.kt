@@ -16,7 +16,8 @@ import java.io.File
  * ```
  *
  * Any thread may call it; calls wait for each other, since a runtime computes one text at a time with all of
- * its threads. Do not call it from the thread that draws: a text takes tens of milliseconds.
+ * its threads. Do not call it from the thread that draws: a text takes tens of milliseconds. It blocks: a
+ * coroutine calls it in `withContext(Dispatchers.Default)`, and cancelling does not end a call.
  */
 public class Embedder private constructor(
     public val artifact: Artifact,

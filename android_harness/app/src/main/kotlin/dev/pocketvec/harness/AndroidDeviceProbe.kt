@@ -2,6 +2,7 @@ package dev.pocketvec.harness
 
 import android.app.ActivityManager
 import android.content.Context
+import android.content.pm.ApplicationInfo
 import android.os.BatteryManager
 import android.os.Build
 import android.os.PowerManager
@@ -45,7 +46,7 @@ internal class AndroidDeviceProbe(private val context: Context) : DeviceProbe {
             memTotalBytes = memTotalBytes(),
             batteryPercent = percent(battery),
             charging = battery.isCharging,
-            affinity = "the scheduler's choice",
+            affinity = listOfNotNull("the scheduler's choice", allowedCores()).joinToString(" of cores "),
             thermal = thermal,
         )
     }
@@ -71,8 +72,12 @@ internal class AndroidDeviceProbe(private val context: Context) : DeviceProbe {
     private fun memTotalBytes(): Long =
         ActivityManager.MemoryInfo().also { service<ActivityManager>().getMemoryInfo(it) }.totalMem
 
-    private fun appVersion(): String =
-        context.packageManager.getPackageInfo(context.packageName, 0).versionName.orEmpty()
+    /** Figures of a debuggable build are not those of an app that ships: a report has to show it. */
+    private fun appVersion(): String {
+        val version = context.packageManager.getPackageInfo(context.packageName, 0).versionName.orEmpty()
+        val isDebuggable = context.applicationInfo.flags and ApplicationInfo.FLAG_DEBUGGABLE != 0
+        return if (isDebuggable) "$version, debuggable" else version
+    }
 
     private inline fun <reified T> service(): T = context.getSystemService(T::class.java)
 

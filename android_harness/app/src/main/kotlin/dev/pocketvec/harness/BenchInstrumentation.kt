@@ -3,6 +3,7 @@ package dev.pocketvec.harness
 import android.app.Activity
 import android.app.Instrumentation
 import android.os.Bundle
+import android.os.Process
 import dev.pocketvec.bench.Job
 import dev.pocketvec.bench.JobRunner
 import java.io.File
@@ -26,6 +27,8 @@ internal class BenchInstrumentation : Instrumentation() {
     /** Called on a thread of its own. */
     override fun onStart() {
         super.onStart()
+        // Android starts it with the screen's urgent priority, which the runtime's threads would inherit.
+        Process.setThreadPriority(Process.THREAD_PRIORITY_DEFAULT)
         sendStatus(TEST_STARTED, testStatus())
         // Whatever goes wrong, a missing library as well as too little memory, has to reach the driver.
         val outcome = runCatching { run() }

@@ -75,27 +75,56 @@ public class ProcMemory(private val process: File = File("/proc/self")) {
         false
     }
 
-    private fun open() = StatusFile(File(process, "status"))
+    private fun open() = StatusFile(process)
 }
 
-/** /proc/self/status kept open; reading it again allocates nothing but the reading. */
-private class StatusFile(path: File) : Closeable {
-    private val file = RandomAccessFile(path, "r")
+/**
+ * /proc/self/status kept open; reading it again allocates nothing but the reading.
+ *
+ * Kernels before 4.5, which phones up to Android 11 have, name no parts of the resident memory there. Their
+ * statm has two, since shared memory counts as files' pages with them.
+ */
+private class StatusFile(process: File) : Closeable {
+    private val file = RandomAccessFile(File(process, "status"), "r")
     private val bytes = ByteArray(STATUS_BYTES)
+    private val pages: RandomAccessFile? =
+        if (value("RssAnon:", fill(file)) == NO_LINE) RandomAccessFile(File(process, "statm"), "r") else null
 
     @Synchronized
     fun read(): Status {
-        file.seek(0)
-        val length = file.read(bytes)
+        val length = fill(file)
+        val highWater = value("VmHWM:", length)
+        if (pages != null) return parts(fill(pages), highWater)
         return Status(
             value("RssAnon:", length),
             value("RssFile:", length),
             value("RssShmem:", length),
-            value("VmHWM:", length),
+            highWater,
         )
     }
 
-    /** The number of a line `name   123 kB`, in bytes; 0 where there is no such line. */
+    private fun fill(from: RandomAccessFile): Int {
+        from.seek(0)
+        return from.read(bytes)
+    }
+
+    /** Of statm's numbers the second is all resident pages and the third those of files. */
+    private fun parts(length: Int, highWater: Long): Status {
+        val resident = word(1, length) * OLD_PAGE_BYTES
+        val ofFiles = word(2, length) * OLD_PAGE_BYTES
+        return Status(resident - ofFiles, ofFiles, 0, highWater)
+    }
+
+    private fun word(index: Int, length: Int): Long {
+        var at = 0
+        repeat(index) {
+            while (at < length && bytes[at] != SPACE) at++
+            at++
+        }
+        return number(at, length)
+    }
+
+    /** The number of a line `name   123 kB`, in bytes; NO_LINE where there is none. */
     private fun value(name: String, length: Int): Long {
         var at = 0
         while (at < length) {
@@ -103,7 +132,7 @@ private class StatusFile(path: File) : Closeable {
             while (at < length && bytes[at] != NEWLINE) at++
             at++
         }
-        return 0
+        return NO_LINE
     }
 
     private fun startsWith(name: String, at: Int, length: Int): Boolean =
@@ -118,10 +147,17 @@ private class StatusFile(path: File) : Closeable {
         return sum
     }
 
-    override fun close(): Unit = file.close()
+    override fun close() {
+        file.close()
+        pages?.close()
+    }
 
     private companion object {
+        /** Larger pages came to phones long after such kernels. */
+        const val OLD_PAGE_BYTES = 4096L
+        const val NO_LINE = -1L
         const val NEWLINE = '\n'.code.toByte()
+        const val SPACE = ' '.code.toByte()
         const val ZERO = '0'.code.toByte()
     }
 }

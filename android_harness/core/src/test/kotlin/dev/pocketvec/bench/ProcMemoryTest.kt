@@ -5,6 +5,7 @@ import java.nio.ByteBuffer
 import org.junit.Assert.assertEquals
 import org.junit.Assert.assertNull
 import org.junit.Assert.assertTrue
+import org.junit.Assume.assumeTrue
 import org.junit.Rule
 import org.junit.Test
 import org.junit.rules.TemporaryFolder
@@ -18,6 +19,7 @@ class ProcMemoryTest {
 
     @Test
     fun `memory that is taken and touched shows as anonymous, in the peak and at the end`() {
+        assumeLinux()
         val memory = ProcMemory()
         val before = memory.now()
         val (buffer, watched) = memory.watch { touched() }
@@ -30,6 +32,7 @@ class ProcMemoryTest {
 
     @Test
     fun `the high-water mark starts anew for each part`() {
+        assumeLinux()
         val memory = ProcMemory()
         File("/proc/self/clear_refs").writeText("5")
         val (_, watched) = memory.watch { }
@@ -38,6 +41,7 @@ class ProcMemoryTest {
 
     @Test
     fun `the proportional size of this process holds its private pages`() {
+        assumeLinux()
         val pss = checkNotNull(ProcMemory().pss())
         assertTrue(pss.privateDirty > 1 && pss.total >= pss.privateDirty + pss.privateClean)
     }
@@ -53,6 +57,18 @@ class ProcMemoryTest {
         assertEquals(1.536, memory.watch { }.second.highWater, 1e-9)
         assertNull(memory.pss())
     }
+
+    @Test
+    fun `a kernel that names no parts of the memory has them in pages`() {
+        File(temporary.root, "status").writeText("Name:\tx\nVmHWM:\t 9000 kB\nVmRSS:\t 1200 kB\n")
+        File(temporary.root, "statm").writeText("5000 300 200 4 0 100 0\n")
+        val memory = ProcMemory(temporary.root)
+        assertEquals(MemoryPoint(0.41, 0.819, 0.0), memory.now())
+        assertEquals(1.229, memory.watch { }.second.peak.rss, 1e-9)
+    }
+
+    /** Android Studio runs these tests on other systems as well. */
+    private fun assumeLinux() = assumeTrue("no /proc/self here", File("/proc/self/status").canRead())
 
     private fun touched(): ByteBuffer = ByteBuffer.allocateDirect(BYTES).also { buffer ->
         for (at in 0 until BYTES step PAGE) buffer.put(at, 1)

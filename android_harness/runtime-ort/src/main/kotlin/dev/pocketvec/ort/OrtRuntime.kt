@@ -8,6 +8,7 @@ import ai.onnxruntime.OrtSession
 import dev.pocketvec.Artifact
 import dev.pocketvec.EmbeddingRuntime
 import dev.pocketvec.PocketvecException
+import java.nio.Buffer
 import java.nio.ByteBuffer
 import java.nio.ByteOrder
 import java.nio.LongBuffer
@@ -92,9 +93,14 @@ internal class OrtRuntime private constructor(
             ByteBuffer.allocateDirect(count * Long.SIZE_BYTES).order(ByteOrder.nativeOrder()).asLongBuffer()
 
         private inline fun LongBuffer.fill(count: Int, value: (Int) -> Long) {
-            clear()
+            cut(this, count)
             for (index in 0 until count) put(index, value(index))
-            limit(count)
+        }
+
+        /** As a plain Buffer: on Android 8 its subclasses have no such methods of their own. */
+        private fun cut(buffer: Buffer, count: Int) {
+            buffer.clear()
+            buffer.limit(count)
         }
     }
 }

@@ -8,6 +8,7 @@ public abstract class Context {
     public File getCacheDir() { return null; }
     public String getPackageName() { return null; }
     public android.content.pm.PackageManager getPackageManager() { return null; }
+    public android.content.pm.ApplicationInfo getApplicationInfo() { return null; }
     public final String getString(int resId) { return null; }
     public final String getString(int resId, Object... formatArgs) { return null; }
 }
