@@ -137,7 +137,7 @@ def _phone(report: Report) -> str:
 
 def _cores(report: Report) -> str:
     device = report.context.device
-    return str(device.affinity) if device else ""
+    return (device.affinity if device else None) or "no cores"
 
 
 def _machine(old: Report, new: Report) -> tuple[bool, str]:
@@ -147,7 +147,7 @@ def _machine(old: Report, new: Report) -> tuple[bool, str]:
         ("processor", then.cpu, now.cpu),
         ("phone", _phone(old), _phone(new)),
         ("client", _client(old), _client(new)),
-        ("cores", _cores(old), _cores(new)),
+        ("bound to", _cores(old), _cores(new)),
         ("threads", then.threads, now.threads),
     ):
         if a != b:
