@@ -88,7 +88,7 @@ def measure_profile(
         golden, faults = examine_structure(embedder)
         server = bearings.server.get(artifact.manifest.dim)
         quality = measure_quality(embedder, data, config.prompt_name, server)
-    measured = _profile(artifact, quality, golden, cost, states, bearings.reference)
+    measured = profile_of(artifact, quality, golden, (cost, states), bearings.reference)
     return dataclasses.replace(measured, latency_ratio=ratios, faults=faults), quality
 
 
@@ -106,15 +106,18 @@ def _check_lengths(manifest: Manifest, config: Lengths) -> None:
         )
 
 
-def _profile(
+def profile_of(
     artifact: Artifact,
     quality: Quality,
     golden: Golden,
-    cost: Cost | CacheState,
-    states: dict[str, CacheState],
+    costs: tuple[Cost | CacheState, dict[str, CacheState]],
     reference: Reference | None,
 ) -> Profile:
-    manifest = artifact.manifest
+    """An ungated profile of what was measured, without ratios and faults.
+
+    costs: the main figures, and those by cache state where the profile has a weight cache.
+    """
+    (cost, states), manifest = costs, artifact.manifest
     rounding = manifest.rounding
     by_query = [round(one, DIGITS) for one in quality.by_query]
     asymmetric = [round(one, DIGITS) for one in quality.asymmetric_by_query]

@@ -31,7 +31,7 @@ from common.records import from_dict
 from export.artifact import Artifact, open_artifact
 from export.embedder import Embedder, Opening
 from export.fault import Fault
-from export.golden import GoldenResult, GoldenText, read_golden, row_cosines
+from export.golden import GoldenResult, GoldenText, compare_vector, read_golden
 from export.manifest import MANIFEST_NAME
 from export.session import usable_cores
 
@@ -132,20 +132,7 @@ def _golden_results(golden: list[GoldenText], vectors: Float32, ids_equal: list[
     """The golden texts' results as the diagnosis takes them; none for vectors of another width."""
     if vectors.shape[1] != len(golden[0].vector):
         return []
-    made = vectors[: len(golden)]
-    cosines = row_cosines(made, np.array([one.vector for one in golden], dtype=np.float32))
-    return [
-        GoldenResult(
-            prompt=one.prompt,
-            text=one.text,
-            tokens=len(one.ids),
-            ids_equal=equal,
-            cosine=float(cosine),
-            norm=float(np.linalg.norm(vector.astype(np.float64))),
-            finite=bool(np.isfinite(vector).all()),
-        )
-        for one, equal, cosine, vector in zip(golden, ids_equal, cosines, made, strict=True)
-    ]
+    return [compare_vector(*one) for one in zip(golden, vectors, ids_equal, strict=False)]
 
 
 def _write_vectors(path: Path, vectors: Float32) -> None:
