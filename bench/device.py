@@ -25,7 +25,7 @@ class Device:
     """The phone. Build fields carry android.os.Build's values; what could not be read is None.
 
     sdk: API level. soc: manufacturer and model of the chip. cpu_features: as /proc/cpuinfo lists them.
-    affinity: which cores the threads were bound to, in words.
+    affinity: which cores the threads could run on, in words.
     """
 
     brand: str

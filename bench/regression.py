@@ -147,7 +147,7 @@ def _machine(old: Report, new: Report) -> tuple[bool, str]:
         ("processor", then.cpu, now.cpu),
         ("phone", _phone(old), _phone(new)),
         ("client", _client(old), _client(new)),
-        ("bound to", _cores(old), _cores(new)),
+        ("threads on", _cores(old), _cores(new)),
         ("threads", then.threads, now.threads),
     ):
         if a != b:

@@ -46,7 +46,7 @@ def test_the_phone_is_named_with_what_its_numbers_depend_on() -> None:
         "Example Phone 9 (nine), Android 15, API 35, Example SoC 1, arm64-v8a, 8000 MB of RAM, "
         "pages of 16384 bytes"
     )
-    assert facts["Cores"] == "bound to cores 6, 7; highest GHz by core 1.80, 3.00"
+    assert facts["Cores"] == "threads on cores 6, 7; highest GHz by core 1.80, 3.00"
     assert facts["Battery and heat"] == "battery 80 %, not charging; highest thermal status 1 of 2 readings"
 
 

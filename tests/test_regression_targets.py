@@ -80,4 +80,4 @@ def test_the_same_phone_is_held_to_what_it_was_and_its_times_only_on_the_same_co
     assert (found.verdict, set(only(found).p50_ms)) == ("fail", {"16", "256"})
     found = compared(on_phone(affinity="cores 4, 7"), old=on_phone())
     assert (found.verdict, only(found).p50_ms) == ("pass", {})
-    assert found.machine == "absolute latencies are not compared: bound to cores 7 then, cores 4, 7 now"
+    assert found.machine == "absolute latencies are not compared: threads on cores 7 then, cores 4, 7 now"

@@ -42,7 +42,7 @@ def read_device(thermal: list[Thermal]) -> Device | None:
         mem_total_bytes=_mem_total(),
         battery_percent=level,
         charging=charging,
-        affinity=f"not bound; may run on cores {sorted(os.sched_getaffinity(0))}",
+        affinity=f"any of cores {', '.join(map(str, sorted(os.sched_getaffinity(0))))}",
         thermal=thermal,
     )
 

@@ -62,7 +62,7 @@ def _phone(device: Device) -> str:
 
 def _cores(device: Device) -> str:
     speeds = ", ".join(f"{khz / 1e6:.2f}" for khz in device.cpu_max_freq_khz)
-    parts = [f"bound to {device.affinity}" if device.affinity else "threads not bound"]
+    parts = [f"threads on {device.affinity}" if device.affinity else "threads not bound"]
     return "; ".join(parts + ([f"highest GHz by core {speeds}"] if speeds else []))
 
 
