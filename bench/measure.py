@@ -196,16 +196,21 @@ def _context(artifacts: list[Artifact], data: RetrievalSet, config: BenchConfig)
         created=datetime.now(UTC).isoformat(timespec="seconds"),
         target=Target("host", _cpu(), usable_cores(), config.threads, platform.platform()),
         versions={"python": platform.python_version(), **{tool: version(tool) for tool in tools}},
-        data={
-            "name": data.name,
-            "split": data.split,
-            "sha256": data.sha256,
-            "documents": str(len(data.documents)),
-            "queries": str(len(data.queries)),
-        },
+        data=data_facts(data),
         query_prompt=choose_query_prompt(artifacts[0].manifest.prompts, config.prompt_name),
         cache=f"{PAGE_CACHE}. {WEIGHT_CACHE}" if has_cache else PAGE_CACHE,
     )
+
+
+def data_facts(data: RetrievalSet) -> dict[str, str]:
+    """What a report's context says of the data."""
+    return {
+        "name": data.name,
+        "split": data.split,
+        "sha256": data.sha256,
+        "documents": str(len(data.documents)),
+        "queries": str(len(data.queries)),
+    }
 
 
 def _cpu() -> str:

@@ -12,6 +12,7 @@ from android_harness.driver.profiles import make_profile
 from android_harness.driver.session import Measured, Order, Session
 from bench.bearings import Bearings
 from bench.compare import compare_runtimes
+from bench.measure import data_facts
 from bench.report import EMULATED, REPORT_SCHEMA, UNGATED, Context, Report, Target
 from bench.report_file import parse_report
 from common.errors import UserError
@@ -104,13 +105,7 @@ def _context(measured: Measured, artifact: Artifact, data: RetrievalSet, order: 
         created=max(one.created for one in results),
         target=Target(kind, told.cpu, told.cores, told.threads, told.os),
         versions=versions | {"client": results[0].client},
-        data={
-            "name": data.name,
-            "split": data.split,
-            "sha256": data.sha256,
-            "documents": str(len(data.documents)),
-            "queries": str(len(data.queries)),
-        },
+        data=data_facts(data),
         query_prompt=choose_query_prompt(artifact.manifest.prompts, order.config.prompt_name),
         cache=". ".join([CACHES[order.config.mode], *notes]),
         device=measured.device,

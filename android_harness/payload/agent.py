@@ -124,7 +124,7 @@ def embed(
         if number % 50 == 0:
             say(f"text {number} of {len(pairs)}")
         vectors.append(embedder.run(tokenizer.batch([ids], tokenizer.prompt_tokens(prompt)))[0])
-    ids_equal = [ids == one.ids for ids, one in zip(rows, golden, strict=False)]
+    ids_equal = [ids == one.ids for ids, one in zip(rows[: len(golden)], golden, strict=True)]
     return np.stack(vectors), ids_equal
 
 
@@ -132,7 +132,8 @@ def _golden_results(golden: list[GoldenText], vectors: Float32, ids_equal: list[
     """The golden texts' results as the diagnosis takes them; none for vectors of another width."""
     if vectors.shape[1] != len(golden[0].vector):
         return []
-    return [compare_vector(*one) for one in zip(golden, vectors, ids_equal, strict=False)]
+    made = vectors[: len(golden)]
+    return [compare_vector(*one) for one in zip(golden, made, ids_equal, strict=True)]
 
 
 def _write_vectors(path: Path, vectors: Float32) -> None:
