@@ -17,7 +17,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from bench.device import Device as Device
+from bench.device import Thermal as Thermal
 from bench.measurements import CACHE_STATES, Memory
+from bench.measurements import Pss as Pss
 from bench.report import TARGET_KINDS, Target
 from common.errors import UserError
 from export.fault import Fault
@@ -26,8 +29,6 @@ JOB_SCHEMA = "pocketvec.job/1"
 RESULT_SCHEMA = "pocketvec.result/1"
 RESULT_NAME, VECTORS_NAME = "result.json", "vectors.f32"
 SHELL, APP = CLIENTS = ("shell", "app")
-MODERATE_THERMAL = 2
-"""PowerManager.THERMAL_STATUS_MODERATE: from here on the phone slows down, and timings mean nothing."""
 
 
 @dataclass(frozen=True)
@@ -70,19 +71,6 @@ class Timings:
 
 
 @dataclass(frozen=True)
-class Pss:
-    """Android's account of a process (Debug.MemoryInfo or smaps_rollup), in MB.
-
-    total: proportional set size; private_dirty: what only the end of the process frees; private_clean: what
-    the kernel can drop and read again.
-    """
-
-    total: float
-    private_dirty: float
-    private_clean: float
-
-
-@dataclass(frozen=True)
 class Cost:
     """One fresh process in one cache state; fields as in a report's profile, timings raw.
 
@@ -98,50 +86,13 @@ class Cost:
 
 
 @dataclass(frozen=True)
-class Thermal:
-    """How hot the phone is at a moment of the run.
-
-    status: PowerManager.getCurrentThermalStatus (API 29), headroom: getThermalHeadroom (API 30).
-    """
-
-    moment: str
-    status: int | None = None
-    headroom: float | None = None
-
-
-@dataclass(frozen=True)
-class Device:
-    """The phone. Build fields carry android.os.Build's values; what could not be read is None.
-
-    sdk: API level. soc: manufacturer and model of the chip. cpu_features: as /proc/cpuinfo lists them.
-    affinity: which cores the threads were bound to, in words.
-    """
-
-    brand: str
-    model: str
-    device: str
-    fingerprint: str
-    release: str
-    sdk: int | None
-    abi: str
-    soc: str | None = None
-    cpu_features: list[str] = field(default_factory=list)
-    cpu_max_freq_khz: list[int] = field(default_factory=list)
-    page_size_bytes: int | None = None
-    mem_total_bytes: int | None = None
-    battery_percent: int | None = None
-    charging: bool | None = None
-    affinity: str | None = None
-    thermal: list[Thermal] = field(default_factory=list)
-
-
-@dataclass(frozen=True)
 class Result:
     """What one job gave.
 
     job: its id. manifest_sha256: of the artifact's manifest.json as it lies on the phone. client: shell or
     app. costs: by cache state. golden_ids_equal: for each golden text, whether the client's own tokenizer
     gave its ids. rows, dim: shape of vectors.f32. faults: structural faults that the client found itself.
+    notes: what it had to measure differently or could not, a line each.
     """
 
     schema: str
@@ -157,6 +108,7 @@ class Result:
     rows: int
     dim: int
     faults: list[Fault] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         if self.schema != RESULT_SCHEMA:

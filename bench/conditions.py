@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from bench.drops import FULL_DIM
 from bench.measurements import Drop, Interval
-from bench.report import DEVICE, INCONCLUSIVE, Profile, Report
+from bench.report import DEVICE, EMULATED, INCONCLUSIVE, Profile, Report
 from bench.statistics import queries_to_decide
 from common.errors import UserError
 
@@ -110,6 +110,11 @@ class Needs:
 
     def conditions(self, report: Report) -> list[Condition]:
         """In the order in which they are told. Raises UserError for what this report cannot decide."""
+        if report.context.target.kind == EMULATED:
+            raise UserError(
+                f"--ram {self.ram.value:g}: this report's target is '{EMULATED}', memory and times are the "
+                "emulator's; recommend from a device's report or a computer's"
+            )
         found = [_drop(self.drop, self.max_drop), *_ram(self.ram)]
         if self.size:
             found.append(_plain("size", self.size, lambda one: one.file_mb))
@@ -183,6 +188,8 @@ def _plain(name: str, limit: Limit, read: Callable[[Profile], float]) -> Conditi
 
 def _longest(report: Report, length: str | None) -> str:
     measured = {key for one in report.profiles for key in one.latency_ratio}
+    if not measured and report.context.target.kind == DEVICE:
+        raise UserError("--max-latency-ratio: a device's report holds no ratios; use --max-p90 MS@LENGTH")
     if not measured:
         raise UserError(
             "--max-latency-ratio: the report holds no ratios; bench the fp32 profile beside the others"

@@ -1,11 +1,15 @@
-"""What one artifact costs to load and run: figures of fresh processes, one per state of its weight cache."""
+"""What one artifact costs to load and run: figures of fresh processes, one per state of its weight cache.
+
+`measure_raw` gives them as they were taken, and runs on a phone as it does here; percentiles and their
+intervals are made of them afterwards, where there is scipy.
+"""
 
 from __future__ import annotations
 
 import dataclasses
 import os
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +18,7 @@ from bench.measurements import BUILD_CACHE, NO_CACHE, WARM_CACHE, CacheState, In
 from bench.probe import WARM_UP_WINDOW
 from bench.statistics import quantile
 from bench.worker import Answer, Watched, Worker, memory_point
+from common.errors import UserError
 from export.weight_cache import cache_bytes
 
 MIN_RUNS = 30
@@ -30,7 +35,7 @@ class Plan:
     """Token lengths, timed runs and at most so many warm-up runs per length, threads.
 
     cache: folder of the runtime's weight cache, None for none. timed: those of `lengths` that are timed and
-    not only run for their memory (None: all).
+    not only run for their memory (None: all). ram_tokens: so many of each length are run for its memory.
     """
 
     lengths: list[int]
@@ -39,6 +44,30 @@ class Plan:
     cache: Path | None = None
     max_warm_up: int = WARM_UP_MAX_RUNS
     timed: list[int] | None = None
+    ram_tokens: int = RAM_TOKENS
+
+
+@dataclass(frozen=True)
+class Timed:
+    """Milliseconds of every timed run of one length, in order, after `warm_up` others."""
+
+    warm_up: int
+    ms: list[float]
+
+
+@dataclass(frozen=True)
+class RawCost:
+    """One fresh process as it was measured.
+
+    high_water_is_exact: whether the kernel's mark could be set back before each step; where it could not,
+    each high water is that of the whole process up to then.
+    """
+
+    load_ms: float
+    first_ms: float
+    timed: dict[str, Timed]
+    ram_mb: Memory
+    high_water_is_exact: bool
 
 
 @dataclass(frozen=True)
@@ -73,26 +102,59 @@ def read_back(folder: Path) -> None:
 
 
 def measure_cost(folder: Path, plan: Plan) -> Cost:
+    """Load, run and time an artifact in a fresh process, with percentiles.
+
+    Raises UserError when the process dies or the kernel's high-water mark cannot be set back.
+    """
+    raw = measure_raw(folder, plan)
+    if not raw.high_water_is_exact:
+        raise UserError(f"{folder}: peaks need /proc/self/clear_refs, which cannot be written to here")
+    latency = {length: latency_of(timed) for length, timed in raw.timed.items()}
+    return Cost(raw.load_ms, raw.first_ms, latency, raw.ram_mb)
+
+
+def measure_raw(folder: Path, plan: Plan, at: Callable[[str, int], None] | None = None) -> RawCost:
     """Load, run and time an artifact in a fresh process: memory first, then latency, which is not watched.
 
     Memory is that of some inferences of each length, the shortest first, since runtimes keep what a longer
-    text has needed. Raises UserError when the process dies.
+    text has needed. `at` is told the process's id at moments between two steps: start, after_load,
+    after_first, rest. Raises UserError when the process dies.
     """
     for place in (folder, plan.cache):
         if place is not None and place.is_dir():
             read_back(place)
     with Worker(folder) as worker:
+
+        def reach(moment: str) -> None:
+            if at is not None:
+                at(moment, worker.pid)
+
+        if at is not None:
+            worker.ask("ready")
+        reach("start")
         cache = str(plan.cache) if plan.cache else None
         opened, load = worker.watch("open", threads=plan.threads, cache=cache)
         if opened["heavy_modules"]:
             raise RuntimeError(f"the measuring process imported {opened['heavy_modules']}")
+        reach("after_load")
         first, after_first = worker.watch("first")
+        reach("after_first")
         lengths = sorted({*plan.lengths})
-        runs = {n: worker.watch("run", length=n, runs=max(RAM_RUNS, RAM_TOKENS // n))[1] for n in lengths}
+        runs = {
+            n: worker.watch("run", length=n, runs=max(RAM_RUNS, plan.ram_tokens // n))[1] for n in lengths
+        }
+        reach("rest")
         ram = _memory(opened, load, after_first, runs)
-        timed = plan.lengths if plan.timed is None else plan.timed
-        latency = {str(length): _time(worker, length, plan) for length in timed}
-    return Cost(round(opened["load_ms"], 2), round(first["first_ms"], 3), latency, ram)
+        wanted = plan.lengths if plan.timed is None else plan.timed
+        timed = {str(length): _time(worker, length, plan) for length in wanted}
+    return RawCost(round(opened["load_ms"], 2), round(first["first_ms"], 3), timed, ram, opened["resets"])
+
+
+def latency_of(timed: Timed) -> Latency:
+    """Percentiles of timed runs, with their intervals."""
+    (p50, near50), (p90, near90), (p99, near99) = (_quantile(timed.ms, share) for share in (0.5, 0.9, 0.99))
+    ms = [round(one, MS_DIGITS) for one in timed.ms]
+    return Latency(p50, p90, p99, near50, near90, near99, timed.warm_up, ms)
 
 
 def measure_cache_states(folder: Path, plan: Plan, cache: Path) -> dict[str, CacheState]:
@@ -129,13 +191,9 @@ def _memory(opened: Answer, load: Watched, first: Watched, runs: dict[int, Watch
     )
 
 
-def _time(worker: Worker, length: int, plan: Plan) -> Latency:
+def _time(worker: Worker, length: int, plan: Plan) -> Timed:
     timed = worker.ask("time", length=length, runs=plan.runs, max_warm_up=plan.max_warm_up)
-    (p50, near50), (p90, near90), (p99, near99) = (
-        _quantile(timed["ms"], share) for share in (0.5, 0.9, 0.99)
-    )
-    ms = [round(one, MS_DIGITS) for one in timed["ms"]]
-    return Latency(p50, p90, p99, near50, near90, near99, timed["warm_up"], ms)
+    return Timed(timed["warm_up"], timed["ms"])
 
 
 def _quantile(ms: list[float], share: float) -> tuple[float, Interval]:

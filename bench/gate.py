@@ -14,13 +14,14 @@ from collections.abc import Iterator
 from bench.agreement import agreement_checks
 from bench.checks import above, below, flag, not_applied, not_measured, uncovered, undecided_blocks, within
 from bench.drops import DROPS, drops_of
-from bench.limits import Budget, CosineLimits, Gates, check_names, for_profile, nearest
+from bench.limits import Budget, CosineLimits, Gates, RamLimits, check_names, for_profile, nearest
 from bench.measurements import Drop
-from bench.report import DEVICE, FAIL, INCONCLUSIVE, PASS, Check, Profile, Report
+from bench.report import DEVICE, EMULATED, FAIL, INCONCLUSIVE, PASS, Check, Profile, Report
 from bench.statistics import CONFIDENCE, decide, paired_ratio, queries_to_decide
 from common.errors import UserError
 
 NO_RATIO = "bench the fp32 profile of this runtime beside it"
+NO_PHONE = "emulated: times and memory are the emulator's, they count on a device"
 
 
 def apply_gates(report: Report, gates: Gates, identity: dict[str, str] | None = None) -> Report:
@@ -50,15 +51,12 @@ def profile_checks(profile: Profile, report: Report, gates: Gates) -> Iterator[C
         yield from _drop(name, found[name], profile, gates)
     if gates.file_mb:
         yield from _size(profile, gates)
+    kind = report.context.target.kind
     if gates.ram_mb:
-        ram = profile.ram_mb
-        peak = ram.peak_above_baseline if ram.run_high_water else None
-        yield above("ram_mb.peak_above_baseline", peak, gates.ram_mb.peak_above_baseline, "MB")
-        yield above("ram_mb.anonymous", ram.anonymous, gates.ram_mb.anonymous, "MB")
-    on_device = report.context.target.kind == DEVICE
-    yield from _latency_ratio(profile, gates, on_device)
+        yield from _ram(profile, gates.ram_mb, kind)
+    yield from _latency_ratio(profile, gates, kind)
     for length, limit in gates.latency_p90_ms.items():
-        yield _latency(profile, length, limit, on_device)
+        yield _latency(profile, length, limit, kind)
 
 
 def _structure(profile: Profile) -> Iterator[Check]:
@@ -123,16 +121,34 @@ def _size(profile: Profile, gates: Gates) -> Iterator[Check]:
         yield above("file_mb", profile.file_mb, limit, "MB")
 
 
-def _latency_ratio(profile: Profile, gates: Gates, on_device: bool) -> Iterator[Check]:
+def _ram(profile: Profile, limits: RamLimits, kind: str) -> Iterator[Check]:
+    """The process's peak and its anonymous memory, unless an emulator's own are in them."""
+    ram = profile.ram_mb
+    peak = ram.peak_above_baseline if ram.run_high_water else None
+    for name, found, limit in (
+        ("peak_above_baseline", peak, limits.peak_above_baseline),
+        ("anonymous", ram.anonymous, limits.anonymous),
+    ):
+        metric = f"ram_mb.{name}"
+        if kind == EMULATED:
+            yield not_applied(metric, found, limit, f"MB; {NO_PHONE}")
+        else:
+            yield above(metric, found, limit, "MB")
+
+
+def _latency_ratio(profile: Profile, gates: Gates, kind: str) -> Iterator[Check]:
     """An fp32 profile is what others are measured against. On a device absolute limits may do instead."""
     entries = for_profile(gates.latency_ratio, profile)
-    timed_in_ms = on_device and gates.latency_p90_ms and not profile.latency_ratio
+    timed_in_ms = kind == DEVICE and gates.latency_p90_ms and not profile.latency_ratio
     if not gates.latency_ratio or profile.precision == "fp32" or timed_in_ms:
         return
     if not entries:
         yield uncovered("latency_ratio", "latency_ratio", profile.precision)
         return
     lengths = sorted({*entries, *profile.latency_ratio} - {"default"}, key=int)
+    if kind == EMULATED:
+        yield not_applied("latency_ratio", None, max(entries.values()), NO_PHONE)
+        return
     if not lengths:
         yield not_measured("latency_ratio", entries["default"], NO_RATIO)
     for length in lengths:
@@ -150,10 +166,9 @@ def _latency_ratio(profile: Profile, gates: Gates, on_device: bool) -> Iterator[
         yield within(metric, ratio, interval, limit, blocks, f"{found.reference} is 1", "time more runs")
 
 
-def _latency(profile: Profile, length: str, limit: float, on_device: bool) -> Check:
+def _latency(profile: Profile, length: str, limit: float, kind: str) -> Check:
     metric, timed = f"latency_ms.{length}.p90", profile.latency_ms.get(length)
-    if not on_device:
-        return not_applied(
-            metric, timed.p90 if timed else None, limit, "ms; absolute times count on a device"
-        )
-    return above(metric, timed.p90 if timed else None, limit, "ms")
+    if kind == DEVICE:
+        return above(metric, timed.p90 if timed else None, limit, "ms")
+    why = NO_PHONE if kind == EMULATED else "absolute times count on a device"
+    return not_applied(metric, timed.p90 if timed else None, limit, f"ms; {why}")

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
+from typing import Protocol
 
 from bench.bearings import Bearings, take_bearings
 from bench.compare import LITERT, compare_runtimes
@@ -35,6 +36,14 @@ WEIGHT_CACHE = (
     "figures are warm: the file is there and mapped. Two more fresh processes opened each of them without it "
     f"(none: packed anew in memory) and at first use (build: packed and written), timed {MIN_RUNS} times"
 )
+
+
+class Lengths(Protocol):
+    """Whatever names the token lengths to measure."""
+
+    @property
+    def lengths(self) -> tuple[int, ...]:
+        """In tokens."""
 
 
 @dataclass(frozen=True)
@@ -79,33 +88,36 @@ def measure_profile(
         golden, faults = examine_structure(embedder)
         server = bearings.server.get(artifact.manifest.dim)
         quality = measure_quality(embedder, data, config.prompt_name, server)
-    measured = _profile(artifact, quality, golden, cost, states, bearings.reference)
+    measured = profile_of(artifact, quality, golden, (cost, states), bearings.reference)
     return dataclasses.replace(measured, latency_ratio=ratios, faults=faults), quality
 
 
-def check_artifacts(artifacts: list[Artifact], config: BenchConfig) -> None:
+def check_artifacts(artifacts: list[Artifact], config: Lengths) -> None:
     """Raise UserError for artifacts that do not belong in one report, or a length beyond their limit."""
     _same_model(artifacts)
     for artifact in artifacts:
         _check_lengths(artifact.manifest, config)
 
 
-def _check_lengths(manifest: Manifest, config: BenchConfig) -> None:
+def _check_lengths(manifest: Manifest, config: Lengths) -> None:
     if max(config.lengths) > manifest.max_tokens:
         raise UserError(
             f"length {max(config.lengths)}: {manifest.name} takes at most {manifest.max_tokens} tokens"
         )
 
 
-def _profile(
+def profile_of(
     artifact: Artifact,
     quality: Quality,
     golden: Golden,
-    cost: Cost | CacheState,
-    states: dict[str, CacheState],
+    costs: tuple[Cost | CacheState, dict[str, CacheState]],
     reference: Reference | None,
 ) -> Profile:
-    manifest = artifact.manifest
+    """An ungated profile of what was measured, without ratios and faults.
+
+    costs: the main figures, and those by cache state where the profile has a weight cache.
+    """
+    (cost, states), manifest = costs, artifact.manifest
     rounding = manifest.rounding
     by_query = [round(one, DIGITS) for one in quality.by_query]
     asymmetric = [round(one, DIGITS) for one in quality.asymmetric_by_query]
@@ -184,16 +196,21 @@ def _context(artifacts: list[Artifact], data: RetrievalSet, config: BenchConfig)
         created=datetime.now(UTC).isoformat(timespec="seconds"),
         target=Target("host", _cpu(), usable_cores(), config.threads, platform.platform()),
         versions={"python": platform.python_version(), **{tool: version(tool) for tool in tools}},
-        data={
-            "name": data.name,
-            "split": data.split,
-            "sha256": data.sha256,
-            "documents": str(len(data.documents)),
-            "queries": str(len(data.queries)),
-        },
+        data=data_facts(data),
         query_prompt=choose_query_prompt(artifacts[0].manifest.prompts, config.prompt_name),
         cache=f"{PAGE_CACHE}. {WEIGHT_CACHE}" if has_cache else PAGE_CACHE,
     )
+
+
+def data_facts(data: RetrievalSet) -> dict[str, str]:
+    """What a report's context says of the data."""
+    return {
+        "name": data.name,
+        "split": data.split,
+        "sha256": data.sha256,
+        "documents": str(len(data.documents)),
+        "queries": str(len(data.queries)),
+    }
 
 
 def _cpu() -> str:

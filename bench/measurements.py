@@ -119,6 +119,19 @@ class Memory:
 
 
 @dataclass(frozen=True)
+class Pss:
+    """Android's account of a process (Debug.MemoryInfo or smaps_rollup), in MB.
+
+    total: proportional set size; private_dirty: what only the end of the process frees; private_clean: what
+    the kernel can drop and read again.
+    """
+
+    total: float
+    private_dirty: float
+    private_clean: float
+
+
+@dataclass(frozen=True)
 class CacheState:
     """What one fresh process costs in one state of the runtime's weight cache; fields as in Profile.
 

@@ -44,10 +44,14 @@ class Probe:
         self._folder = folder
         self._batches: dict[int, TokenBatch] = {}
 
+    def ready(self) -> Answer:
+        """Nothing: the process has come to its baseline when it answers."""
+        return {}
+
     def open(self, threads: int, cache: str | None) -> Answer:
         """Import the runtime, open tokenizer and model by path; `load_ms` is the time of the second alone."""
         start = read_status()
-        reset_high_water()
+        resets = reset_high_water()
         from export.embedder import Embedder, Opening  # here: the runtime's memory belongs to the artifact
 
         _load_runtime(self._folder)
@@ -56,7 +60,14 @@ class Probe:
         self._embedder = Embedder.open(self._folder, opening, verify=False)
         load_ms = (time.perf_counter() - started) * 1e3
         heavy = [name for name in FORBIDDEN_MODULES if name in sys.modules]
-        return {"start": start, "load_ms": load_ms, "memory": read_status(), "heavy_modules": heavy}
+        memory = read_status()
+        return {
+            "start": start,
+            "load_ms": load_ms,
+            "memory": memory,
+            "heavy_modules": heavy,
+            "resets": resets,
+        }
 
     def first(self) -> Answer:
         """The first inference, its text tokenised before."""
@@ -78,7 +89,7 @@ class Probe:
     def time(self, length: int, runs: int, max_warm_up: int) -> Answer:
         """Warm up until two neighbouring windows agree, then time `runs` inferences."""
         call = self._call(length)
-        warm = [_once(call) for _ in range(2 * WARM_UP_WINDOW)]
+        warm = [_once(call) for _ in range(min(2 * WARM_UP_WINDOW, max_warm_up))]
         while len(warm) < max_warm_up and not settled(warm):
             warm.append(_once(call))
         return {"warm_up": len(warm), "ms": [_once(call) for _ in range(runs)]}
@@ -133,7 +144,8 @@ def main() -> int:
     """Answer requests until stdin ends, which it does when whoever asks is gone."""
     probe = Probe(Path(sys.argv[1]))
     known: dict[str, Callable[..., Answer]]
-    known = {one.__name__: one for one in (probe.open, probe.first, probe.run, probe.time, probe.work)}
+    offered = (probe.ready, probe.open, probe.first, probe.run, probe.time, probe.work)
+    known = {one.__name__: one for one in offered}
     for line in sys.stdin:
         request = json.loads(line)
         answer = known[request.pop("do")](**request)

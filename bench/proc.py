@@ -18,6 +18,7 @@ class Status:
 
     def __init__(self, pid: int | str = "self") -> None:
         self._file = os.open(f"/proc/{pid}/status", os.O_RDONLY)
+        self._pages = Path(f"/proc/{pid}/statm")
 
     def read(self) -> dict[str, int]:
         """Bytes by the kernel's names: VmRSS = RssAnon + RssFile + RssShmem, and VmHWM, the highest VmRSS.
@@ -28,11 +29,26 @@ class Status:
             text = os.pread(self._file, STATUS_BYTES, 0)
         except ProcessLookupError:
             return {}
-        return {name.decode(): int(value) * KB for name, value in FIELDS.findall(text)}
+        found = {name.decode(): int(value) * KB for name, value in FIELDS.findall(text)}
+        if "VmRSS" not in found or "RssAnon" in found:
+            return found
+        try:
+            return found | parts_of(self._pages.read_bytes(), os.sysconf("SC_PAGE_SIZE"))
+        except (FileNotFoundError, ProcessLookupError):
+            return {}
 
     def close(self) -> None:
         """Close the file."""
         os.close(self._file)
+
+
+def parts_of(pages: bytes, page_size: int) -> dict[str, int]:
+    """The parts by /proc/PID/statm, for Linux before 4.5 (many phones with Android 8 to 10).
+
+    Their status has the whole alone. Pages of files and shared ones are one number, told as file-backed.
+    """
+    whole, shared = (int(number) * page_size for number in pages.split()[1:3])
+    return {"VmRSS": whole, "RssAnon": whole - shared, "RssFile": shared, "RssShmem": 0}
 
 
 def read_status() -> dict[str, int]:
@@ -44,6 +60,13 @@ def read_status() -> dict[str, int]:
         status.close()
 
 
-def reset_high_water() -> None:
-    """Let VmHWM of this process start anew at its present size (Linux: writing 5 to clear_refs)."""
-    CLEAR_REFS.write_text(RESET_HIGH_WATER)
+def reset_high_water() -> bool:
+    """Let VmHWM of this process start anew at its present size (Linux: writing 5 to clear_refs).
+
+    False where the kernel refuses it: VmHWM then goes on counting from the start of the process.
+    """
+    try:
+        CLEAR_REFS.write_text(RESET_HIGH_WATER)
+    except OSError:
+        return False
+    return True

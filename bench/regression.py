@@ -14,9 +14,11 @@ from bench.checks import flag
 from bench.limits import Gates
 from bench.measurements import Drop
 from bench.regression_checks import Change, compare_profiles
-from bench.report import FAIL, INCONCLUSIVE, PASS, Check, Profile, Report
+from bench.report import EMULATED, FAIL, INCONCLUSIVE, PASS, Check, Profile, Report
 from common.errors import UserError
 
+CLIENT = "client"
+"""Under this name a phone's report keeps its client among the versions."""
 BOTH, NEW, VANISHED = "both", "new", "vanished"
 
 
@@ -68,10 +70,10 @@ class Regression:
 
 @dataclass(frozen=True)
 class Targets:
-    """Whether two reports come from one machine, and at least from one kind of target."""
+    """Whether two reports are of one machine; `apart`: why memory and ratios cannot be compared, or empty."""
 
     same_machine: bool
-    same_kind: bool
+    apart: str
 
 
 def compare_reports(old: Report, new: Report, gates: Gates) -> Regression:
@@ -83,7 +85,7 @@ def compare_reports(old: Report, new: Report, gates: Gates) -> Regression:
     same_machine, machine = _machine(old, new)
     before = {profile.name: profile for profile in old.profiles}
     after = {profile.name: profile for profile in new.profiles}
-    targets = Targets(same_machine, old.context.target.kind == new.context.target.kind)
+    targets = Targets(same_machine, _apart(old, new))
     profiles = [
         _both(before[name], after[name], gates, targets) if name in before else _new(after[name])
         for name in after
@@ -109,15 +111,49 @@ def _check_same_data(old: Report, new: Report) -> None:
         raise UserError(f"queries differ between the old report and the new one: {shown}")
 
 
+def _apart(old: Report, new: Report) -> str:
+    """Why neither memory nor ratios of times can be held against each other; empty where they can."""
+    kinds = {one.context.target.kind for one in (old, new)}
+    if len(kinds) > 1:
+        return "the targets are of two kinds"
+    if EMULATED in kinds:
+        return "emulated: times and memory are the emulator's"
+    if _client(old) != _client(new):
+        return f"measured by two clients, {_client(old)} then, {_client(new)} now"
+    if _phone(old) != _phone(new):
+        return f"measured on two phones, {_phone(old)} then, {_phone(new)} now"
+    return ""
+
+
+def _client(report: Report) -> str:
+    """What measured on a phone, shell or app; a host has but one."""
+    return report.context.versions.get(CLIENT, "another")
+
+
+def _phone(report: Report) -> str:
+    device = report.context.device
+    return f"{device.brand} {device.model}" if device else "none"
+
+
+def _cores(report: Report) -> str:
+    device = report.context.device
+    return (device.affinity if device else None) or "no cores"
+
+
 def _machine(old: Report, new: Report) -> tuple[bool, str]:
     then, now = old.context.target, new.context.target
     for what, a, b in (
         ("kind of target", then.kind, now.kind),
         ("processor", then.cpu, now.cpu),
+        ("phone", _phone(old), _phone(new)),
+        ("client", _client(old), _client(new)),
+        ("threads on", _cores(old), _cores(new)),
         ("threads", then.threads, now.threads),
     ):
         if a != b:
             return False, f"absolute latencies are not compared: {what} {a} then, {b} now"
+    if then.kind == EMULATED:
+        return False, "absolute latencies are not compared: they are an emulator's"
     return True, f"absolute latencies are of the same processor ({now.cpu}, {now.threads} threads)"
 
 
@@ -140,7 +176,7 @@ def _flat(values: dict[str, object], prefix: str = "") -> dict[str, str]:
 
 
 def _both(then: Profile, now: Profile, gates: Gates, targets: Targets) -> ProfileChange:
-    lost, changes, checks = compare_profiles(then, now, gates, targets.same_kind)
+    lost, changes, checks = compare_profiles(then, now, gates, targets.apart)
     known = {fault.name for fault in then.faults}
     appeared = [fault for fault in now.faults if fault.name not in known]
     checks = [*(flag(f"regression.faults.{one.name}", False, one.evidence) for one in appeared), *checks]

@@ -49,15 +49,15 @@ class Change:
 
 
 def compare_profiles(
-    then: Profile, now: Profile, gates: Gates, same_kind: bool
+    then: Profile, now: Profile, gates: Gates, apart: str
 ) -> tuple[Drop, dict[str, Change], list[Check]]:
     """NDCG@10 lost, every change by metric, and a check per limit.
 
-    `same_kind`: both targets are of one kind, so that memory can be compared.
+    `apart`: why neither memory nor times can be compared, empty where they can.
     """
     lost = paired_drop(then.ndcg_by_query, now.ndcg_by_query, gates.confidence)
     changes = {change.metric: change for change in _changes(then, now, lost, gates.confidence)}
-    return lost, changes, list(_checks(then, now, lost, changes, gates, same_kind))
+    return lost, changes, list(_checks(then, now, lost, changes, gates, apart))
 
 
 def _changes(then: Profile, now: Profile, lost: Drop, confidence: float) -> Iterator[Change]:
@@ -106,7 +106,7 @@ def quotient_interval(now: LatencyRatio, then: LatencyRatio, confidence: float) 
 
 
 def _checks(
-    then: Profile, now: Profile, lost: Drop, changes: dict[str, Change], gates: Gates, same_kind: bool
+    then: Profile, now: Profile, lost: Drop, changes: dict[str, Change], gates: Gates, apart: str
 ) -> Iterator[Check]:
     limits = gates.regression or RegressionLimits()
     for what in ("ids_equal", "finite"):
@@ -121,10 +121,10 @@ def _checks(
     shares = {SIZE: limits.file, RAM: limits.ram, ANONYMOUS: limits.anonymous}
     for metric, share in shares.items():
         if share is not None:
-            yield _share(changes[metric], share, same_kind or metric == SIZE)
+            yield _share(changes[metric], share, "" if metric == SIZE else apart)
     for metric, change in changes.items():
         if limits.latency_ratio and metric.startswith(RATIO):
-            yield _latency(change, limits.latency_ratio, gates)
+            yield _latency(change, limits.latency_ratio, gates, apart)
 
 
 def _ndcg(lost: Drop, budget: Budget, gates: Gates) -> Check:
@@ -136,16 +136,18 @@ def _ndcg(lost: Drop, budget: Budget, gates: Gates) -> Check:
     return within(f"regression.{NDCG}", lost.value, lost.interval, limit, blocks, what, told)
 
 
-def _share(change: Change, share: float, applies: bool) -> Check:
+def _share(change: Change, share: float, apart: str) -> Check:
     metric, old, new = f"regression.{change.metric}", change.old or 0.0, change.new
     limit = old * (1 + share)
-    if not applies:
-        return not_applied(metric, new, limit, "the targets are of two kinds")
+    if apart:
+        return not_applied(metric, new, limit, apart)
     return above(metric, new, limit, f"MB; it was {old:.4g}, {share:.2g} more is allowed")
 
 
-def _latency(change: Change, budget: Budget, gates: Gates) -> Check:
+def _latency(change: Change, budget: Budget, gates: Gates, apart: str) -> Check:
     metric, old = f"regression.{change.metric}", change.old
+    if apart:
+        return not_applied(metric, change.new, 1.0, apart)
     if old is None:
         return not_applied(metric, change.new, 1.0, "the earlier report did not measure it")
     limit = 1 + budget.limit(old) / old

@@ -9,7 +9,18 @@ import dataclasses
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
-from bench.measurements import BYTES_PER_MB, CacheState, Drop, Golden, Interval, Latency, LatencyRatio, Memory
+from bench.device import Device
+from bench.measurements import (
+    BYTES_PER_MB,
+    CacheState,
+    Drop,
+    Golden,
+    Interval,
+    Latency,
+    LatencyRatio,
+    Memory,
+    Pss,
+)
 from export.fault import Fault
 
 REPORT_SCHEMA = "pocketvec.report/2"
@@ -47,7 +58,7 @@ class Profile:
     tokenizer and model opened by a process that has imported the runtime already. first_ms: the first
     inference after that. latency_ratio: by length, empty for an fp32 profile. cache_states: for a profile
     that has a weight cache, the cost in each of CACHE_STATES; load_ms, first_ms, latency_ms and ram_mb are
-    then those of the warm cache.
+    then those of the warm cache. pss_mb: Android's account of the same process, by moment, from a phone.
     """
 
     name: str
@@ -75,6 +86,7 @@ class Profile:
     checks: list[Check] = field(default_factory=list)
     first_ms: float | None = None
     cache_states: dict[str, CacheState] = field(default_factory=dict)
+    pss_mb: dict[str, Pss] = field(default_factory=dict)
 
     @property
     def file_mb(self) -> float:
@@ -144,7 +156,7 @@ class Target:
 class Context:
     """Everything the numbers depend on besides the artifact.
 
-    reproduce: the command that measured, with its options.
+    reproduce: the command that measured, with its options. device: the phone, None on a host.
     """
 
     created: str
@@ -154,6 +166,7 @@ class Context:
     query_prompt: str
     cache: str
     reproduce: str = ""
+    device: Device | None = None
 
 
 @dataclass(frozen=True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import select
+import shlex
 import subprocess
 import sys
 import tempfile
@@ -19,6 +20,9 @@ from common.errors import UserError
 
 SAMPLE_SECONDS = 0.001
 GRACE_SECONDS = 30
+INTERPRETER_VARIABLE = "POCKETVEC_PYTHON"
+"""How to start Python, in a shell's words, where sys.executable alone does not start: through a loader or an
+emulator. The environment has the rest."""
 CHUNK = 1 << 16
 DIGITS = 3
 
@@ -45,7 +49,7 @@ class Worker:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self._said = tempfile.TemporaryFile()  # noqa: SIM115 - closed when the process has ended
-        command = [sys.executable, "-P", "-m", "bench.probe", str(folder)]  # -P: not from the user's folder
+        command = [*interpreter(), "-P", "-m", "bench.probe", str(folder)]  # -P: not from the user's folder
         self._process = subprocess.Popen(
             command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self._said
         )
@@ -135,6 +139,11 @@ class Worker:
         lines = self._said.read().decode(errors="replace").strip().splitlines()
         last = lines[-1] if lines else "no message"
         return UserError(f"{self.folder}: the measuring process ended with {code}: {last}")
+
+
+def interpreter() -> list[str]:
+    """The command that starts another process of this Python."""
+    return shlex.split(os.environ.get(INTERPRETER_VARIABLE, "")) or [sys.executable]
 
 
 def memory_point(status: dict[str, int]) -> MemoryPoint:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import types
 import typing
 from typing import Any, TypeVar
@@ -12,6 +13,11 @@ from common.errors import UserError
 T = TypeVar("T")
 
 MAX_NUMBER = 1e300
+
+
+@functools.cache
+def _hints(cls: type[Any]) -> dict[str, Any]:
+    return typing.get_type_hints(cls)
 
 
 def from_dict(cls: type[T], data: Any, place: str) -> T:
@@ -24,7 +30,7 @@ def from_dict(cls: type[T], data: Any, place: str) -> T:
     fields = {field.name: field for field in dataclasses.fields(cls)}  # type: ignore[arg-type]
     if unknown := sorted(set(data) - set(fields)):
         raise UserError(f"{place}: unknown field '{unknown[0]}'; known fields: {', '.join(fields)}")
-    hints = typing.get_type_hints(cls)
+    hints = _hints(cls)  # type: ignore[arg-type]  # every class can be a key
     values = {}
     for name, field in fields.items():
         if name in data:
@@ -45,6 +51,8 @@ def _convert(hint: Any, value: Any, place: str) -> Any:
         return None if value is None else _convert(_non_none(arguments), value, place)
     if dataclasses.is_dataclass(hint):
         return from_dict(typing.cast(type, hint), value, place)
+    if origin in (list, tuple) and _is_plain(value, arguments[0]):
+        return origin(value)
     if origin in (list, tuple):
         return origin(_convert(arguments[0], item, place) for item in _expect(value, (list, tuple), place))
     if origin is dict:
@@ -56,6 +64,13 @@ def _convert(hint: Any, value: Any, place: str) -> Any:
             raise UserError(f"{place}: {str(number)[:20]}... is beyond any measurement")
         return float(number)
     return _expect(value, (hint,), place)
+
+
+def _is_plain(value: Any, kind: Any) -> bool:
+    """Whether everything in a list, which may be long, is of the very type: there is nothing to convert."""
+    if kind not in (int, float, str) or not isinstance(value, (list, tuple)):
+        return False
+    return set(map(type, value)) == {kind} and (kind is not float or max(map(abs, value)) <= MAX_NUMBER)
 
 
 def _non_none(arguments: tuple[Any, ...]) -> Any:

@@ -58,12 +58,14 @@ _IDS_STAY_IDS = {
 class ContractCheck:
     """What breaks the contract and what could not be looked at, a line each; nothing of both is a pass.
 
-    table_rows: rows of the embedding table, 0 where no plain one was found.
+    table_rows: rows of the embedding table, 0 where no plain one was found. notes: what is worth knowing
+    and breaks nothing.
     """
 
     faults: tuple[str, ...]
     unchecked: tuple[str, ...] = ()
     table_rows: int = 0
+    notes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

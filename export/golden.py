@@ -117,10 +117,10 @@ def make_golden(source: Source, max_tokens: int) -> list[GoldenText]:
     """Reference ids and full-dimension vectors from plain Sentence Transformers, one text at a time.
 
     Texts are cut to `max_tokens`, at most the model's own limit. A text that gives no token (possible
-    without special tokens) is left out.
+    without special tokens) is left out. Vectors stay with the source, for its next runtime.
     """
     golden: list[GoldenText] = []
-    known: dict[tuple[str, tuple[int, ...]], list[float]] = {}
+    known: dict[tuple[str, tuple[int, ...]], list[float]] = source.known.setdefault(GOLDEN_NAME, {})
     limit, source.model.max_seq_length = source.model.max_seq_length, max_tokens
     try:
         for prompt, text in golden_texts(source.model.prompts, max_tokens):
@@ -166,16 +166,21 @@ def golden_result(embedder: Embedder, golden: GoldenText) -> GoldenResult:
     tokenizer = embedder.tokenizer
     ids = tokenizer.ids(golden.text, golden.prompt)
     vectors = embedder.run(tokenizer.batch([ids], tokenizer.prompt_tokens(golden.prompt)))
-    right = np.array([golden.vector], dtype=np.float32)
-    same_length = vectors.shape == right.shape
+    return compare_vector(golden, vectors[0], ids == golden.ids)
+
+
+def compare_vector(golden: GoldenText, vector: Float32, ids_equal: bool) -> GoldenResult:
+    """A golden text beside the vector [n] that a client made of it, and whether its ids were right."""
+    right = np.array(golden.vector, dtype=np.float32)
+    same_length = vector.shape == right.shape
     return GoldenResult(
         prompt=golden.prompt,
         text=golden.text,
         tokens=len(golden.ids),
-        ids_equal=ids == golden.ids,
-        cosine=float(row_cosines(vectors, right)[0]) if same_length else -1.0,
-        norm=float(np.linalg.norm(vectors[0].astype(np.float64))),
-        finite=bool(np.isfinite(vectors).all()),
+        ids_equal=ids_equal,
+        cosine=float(row_cosines(vector[None], right[None])[0]) if same_length else -1.0,
+        norm=float(np.linalg.norm(vector.astype(np.float64))),
+        finite=bool(np.isfinite(vector).all()),
     )
 
 

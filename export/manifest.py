@@ -26,6 +26,10 @@ CONTRACTS = (RAG_SDK,)
 MEDIAPIPE_TASK = "mediapipe-task"
 CLIENTS = (RAG_SDK, MEDIAPIPE_TASK)
 """Who loads the rag-sdk form: Google's RAG SDK as a pair of files, MediaPipe wrapped in a .task."""
+ANDROID_ASSETS = "android-assets"
+PLAY_ASSET_PACK = "play-asset-pack"
+DELIVERIES = (ANDROID_ASSETS, PLAY_ASSET_PACK)
+"""How an artifact reaches an app of one's own: in its assets, or as a module that Google Play delivers."""
 OUTPUT = "sentence_embedding"
 POOLED = "pooled"
 """In an ONNX graph, the vector between pooling and head: float32 [batch, hidden]."""

@@ -34,7 +34,7 @@ from export.manifest import (
     profile_name,
 )
 from export.source import Source
-from export.wrong.pipelines import make_faults
+from export.wrong.pipelines import FaultMaker, make_faults
 from export.wrong.table import write_faults
 from train.checkpoint import CheckpointInfo, read_checkpoint_info, weights_sha256
 
@@ -78,7 +78,7 @@ def write_profiles(
     folders: list[Path] = []
     tokenizer = _tokenizer_files(source, form.max_tokens, golden)
     sketches = ModelSketches(source)
-    faults = make_faults(source, form.max_tokens)
+    faults = faults_of(source, form.max_tokens)
     new_parents = [parent for parent in (out, *out.parents) if not parent.exists()]
     try:
         for dim in dims:
@@ -99,6 +99,14 @@ def write_profiles(
         remove_empty(new_parents)
         raise
     return folders
+
+
+def faults_of(source: Source, max_tokens: int) -> FaultMaker:
+    """`make_faults`, or what it gave for the last runtime where no text reaches the limit of either."""
+    known: tuple[int, FaultMaker] | None = source.known.get(FAULTS_NAME)
+    if known is None or (known[0] != max_tokens and known[1].needed > min(known[0], max_tokens)):
+        known = source.known[FAULTS_NAME] = max_tokens, make_faults(source, max_tokens)
+    return known[1]
 
 
 def _tokenizer_files(source: Source, max_tokens: int, golden: list[GoldenText]) -> dict[str, bytes]:

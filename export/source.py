@@ -6,7 +6,7 @@ through; what does not fit is refused with the module's name.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -31,7 +31,10 @@ POOLINGS = ("mean", "cls", "lasttoken")
 
 @dataclass(frozen=True)
 class Source:
-    """An opened checkpoint. `backbone` maps ids and mask to float32 token vectors [batch, seq, hidden]."""
+    """An opened checkpoint. `backbone` maps ids and mask to float32 token vectors [batch, seq, hidden].
+
+    known: what was computed with this very model already, for the next runtime that it is exported to.
+    """
 
     name: str
     folder: Path
@@ -44,6 +47,7 @@ class Source:
     hidden_dim: int
     max_tokens: int
     vocabulary: VocabularyTrim | None = None
+    known: dict[Any, Any] = field(default_factory=dict, init=False, repr=False, compare=False)
 
     @property
     def full_dim(self) -> int:

@@ -14,7 +14,17 @@ from pathlib import Path
 
 from common.errors import UserError
 from common.offline import silence_telemetry
-from pocketvec import HERE, commands, comparing, options, plan_view, recommending, synthesis
+from pocketvec import (
+    HERE,
+    commands,
+    comparing,
+    driving,
+    options,
+    packing,
+    plan_view,
+    recommending,
+    synthesis,
+)
 
 BAD_INPUT = 2
 INTERNAL_ERROR = 70
@@ -34,7 +44,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except UserError as error:
         return _complain(str(error))
     except KeyboardInterrupt:
-        again = "; start it again to continue" if given.command in ("run", "train") else ""
+        again = "; start it again to continue" if given.command in ("run", "train", "device") else ""
         return _complain(f"interrupted, and what was half written is removed{again}")
     except OSError as error:
         if error.errno is None:
@@ -91,12 +101,13 @@ COMMANDS: dict[str, tuple[str, Callable[[argparse.ArgumentParser], None]]] = {
     "export": ("a model folder to fp32 artifacts, one per dimension", options.export),
     "quantize": ("fp32 artifacts to smaller ones", options.quantize),
     "bench": ("measure artifacts and gate them: report.json, .md, .html, junit.xml", options.bench),
+    "device": (driving.TEXT, driving.add_options),
     "gate": ("hold a report against limits; exit 0, 1 or 2", options.gate),
     "compare": ("a report against an earlier one; exit 0, 1 or 2", comparing.add_options),
     "recommend": ("name the profile to ship, and why", recommending.add_options),
     "inspect": ("check an artifact's files and show what it is; embed a text", options.inspect),
     "lint": ("name an artifact's structural faults without running it; exit 0, 1 or 2", options.lint),
-    "pack": ("wrap a rag-sdk artifact for Google's clients, or check such a file", options.pack),
+    "pack": (packing.TEXT, packing.add_options),
     "plan": (plan_view.TEXT, plan_view.add_options),
     "synth": (synthesis.TEXT, synthesis.add_options),
 }

@@ -19,7 +19,6 @@ from pocketvec import STARTER_MODEL
 if TYPE_CHECKING:
     from bench.measure import BenchConfig
     from bench.report import Report
-    from export.contract import ContractCheck
     from export.source import Source
     from export.vocabulary import TrimRequest
     from train.config import TrainConfig
@@ -189,6 +188,13 @@ def gate(given: argparse.Namespace) -> int:
     return _exit_code(report)
 
 
+def device(given: argparse.Namespace) -> int:
+    """Measure on phones, gate, write a report for each."""
+    from pocketvec import driving
+
+    return driving.device(given)
+
+
 def compare(given: argparse.Namespace) -> int:
     """A report against an earlier one."""
     from pocketvec import comparing
@@ -226,24 +232,10 @@ def lint(given: argparse.Namespace) -> int:
 
 
 def pack(given: argparse.Namespace) -> int:
-    """Write what a client of Google's loads, or say why it would not load a file."""
-    from export.manifest import RAG_SDK
+    """Write what a client or an app's project loads, or say why it would not load it."""
+    from pocketvec import packing
 
-    if given.check is not None:
-        from export.contract import check_rag_sdk
-        from export.task_bundle import check_task
-
-        return _judge(check_rag_sdk(given.path) if given.check == RAG_SDK else check_task(given.path))
-    if given.out is None:
-        raise UserError(f"--for {given.client}: say where to with --out")
-    from export.artifact import open_artifact
-    from export.task_bundle import client_notes, write_rag_sdk, write_task
-
-    artifact = open_artifact(given.path)
-    write = write_rag_sdk if given.client == RAG_SDK else write_task
-    write(artifact, given.out)
-    sys.stdout.write("".join(f"{line}\n" for line in (str(given.out), *client_notes(artifact))))
-    return PASSED
+    return packing.pack(given)
 
 
 def synth(given: argparse.Namespace) -> int:
@@ -260,27 +252,24 @@ def plan(given: argparse.Namespace) -> int:
     return plan_view.plan(given)
 
 
-def _judge(check: ContractCheck) -> int:
-    """Print the faults of a contract check, and what it could not see."""
-    lines = [*(f"fault: {one}" for one in check.faults), *(f"unchecked: {one}" for one in check.unchecked)]
-    sys.stdout.write("".join(f"{line}\n" for line in lines or ["the contract holds"]))
-    return GATE_FAILED if check.faults else PASSED
-
-
 def _conclude(report: Report, folder: Path) -> int:
     """Print the verdict as the last line of stdout, as JSON."""
+    sys.stdout.write(json.dumps(verdict_of(report, folder), ensure_ascii=False) + "\n")
+    return _exit_code(report)
+
+
+def verdict_of(report: Report, folder: Path) -> dict[str, Any]:
+    """What the last line of stdout says of a report in `folder`."""
     from bench.pareto import pareto_front
 
     passed = [profile.name for profile in report.profiles if profile.verdict == "pass"]
-    verdict = {
+    return {
         "verdict": report.verdict,
         "passed": passed,
         "failed": {p.name: p.reasons for p in report.profiles if p.name not in passed},
         "pareto": pareto_front(report.profiles),
         "report": str(folder / "report.html"),
     }
-    sys.stdout.write(json.dumps(verdict, ensure_ascii=False) + "\n")
-    return _exit_code(report)
 
 
 def _exit_code(report: Report) -> int:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from export.manifest import CLIENTS, CONTRACTS, DEFAULT_RUNTIMES, RUNTIMES
+from export.manifest import CONTRACTS, DEFAULT_RUNTIMES, RUNTIMES
 from export.session import usable_cores
 from pocketvec import BUNDLED_DATA, DEFAULT_GATES, STARTER_MODEL, quantizing
 
@@ -186,16 +186,3 @@ def inspect(parser: argparse.ArgumentParser) -> None:
 def lint(parser: argparse.ArgumentParser) -> None:
     """Options of `lint`."""
     parser.add_argument("artifacts", type=Path, nargs="+", help="artifact folders")
-
-
-def pack(parser: argparse.ArgumentParser) -> None:
-    """Options of `pack`."""
-    parser.add_argument("path", type=Path, help="artifact folder; with --check a .tflite or .task file")
-    task = parser.add_mutually_exclusive_group(required=True)
-    task.add_argument(
-        "--for", dest="client", choices=CLIENTS, default=None, help="write what this client loads"
-    )
-    task.add_argument(
-        "--check", choices=CLIENTS, default=None, help="exit 1 and say why if it would not load"
-    )
-    parser.add_argument("--out", type=Path, default=None, help="file (mediapipe-task) or folder (rag-sdk)")

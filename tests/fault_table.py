@@ -93,7 +93,7 @@ class Examined:
 
 def examined(folder: Path, longest: int | None = LONGEST) -> Examined:
     """Run examine_structure on an artifact folder, keeping what its parts give it."""
-    embedder = Embedder.open(folder, Opening(threads=2, use_weight_cache=False))
+    embedder = Embedder.open(folder, Opening(use_weight_cache=False), verify=False)
     kept: dict[str, Any] = {}
 
     def keep(name: str, function: Callable[..., Any]) -> Callable[..., Any]:

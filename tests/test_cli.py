@@ -3,8 +3,11 @@
 import errno
 import json
 import os
+import resource
 import subprocess
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -151,13 +154,15 @@ def test_a_full_disk_is_one_line_and_leaves_nothing(
     assert not (tmp_path / "out").exists()
 
 
-FULL_DISK = """
-import resource, signal, sys
-from pocketvec.cli import main
-signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
-resource.setrlimit(resource.RLIMIT_FSIZE, (int(sys.argv[1]), int(sys.argv[1])))
-sys.exit(main(sys.argv[2:]))
-"""
+@contextmanager
+def files_of_at_most(limit: int) -> Iterator[None]:
+    """No file of this process grows beyond so many bytes; Python ignores the signal that comes with it."""
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (limit, before[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
 
 
 @pytest.mark.parametrize(
@@ -169,24 +174,14 @@ sys.exit(main(sys.argv[2:]))
     ],
 )
 def test_files_that_cannot_grow_end_in_one_line_whoever_writes_them(
-    tmp_path: Path, small_data: Path, limit: int, command: list[str]
+    tmp_path: Path, small_data: Path, capfd: pytest.CaptureFixture[str], limit: int, command: list[str]
 ) -> None:
     data = ["--data", str(small_data)] if command[0] == "train" else []
-    asked = [
-        sys.executable,
-        "-c",
-        FULL_DISK,
-        str(limit),
-        *command,
-        *data,
-        "--out",
-        str(tmp_path / "out" / "x"),
-    ]
-    finished = subprocess.run(asked, capture_output=True, text=True, check=False)
-    errors = finished.stderr.splitlines()
-    assert finished.returncode == 2, finished.stderr
-    assert errors[-1].startswith("pocketvec: error: ")
-    assert "Traceback" not in finished.stderr
+    with files_of_at_most(limit):
+        assert main([*command, *data, "--out", str(tmp_path / "out" / "x")]) == 2
+    errors = capfd.readouterr().err
+    assert errors.splitlines()[-1].startswith("pocketvec: error: ")
+    assert "Traceback" not in errors
     assert not [path for path in tmp_path.rglob("*") if path.is_file()]
 
 

@@ -80,7 +80,7 @@ def spread(table: list[tuple[Any, m.Edit, str]]) -> list[Any]:
 
 
 def opened(path: Path) -> Embedder:
-    return Embedder.open(path, Opening(threads=2, use_weight_cache=False))
+    return Embedder.open(path, Opening(use_weight_cache=False), verify=False)
 
 
 def names(embedder: Embedder) -> list[str]:

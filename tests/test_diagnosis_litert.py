@@ -106,16 +106,16 @@ def test_a_litert_file_made_wrongly_is_named(
             write_quantized(fp32, folder / "model.tflite", plain(precision).resolve("litert"))
 
     folder = m.mutated(right[precision], tmp_path / "wrong", change)
-    found = diagnose(Embedder.open(folder, Opening(threads=2, use_weight_cache=False)))
+    found = diagnose(Embedder.open(folder, Opening(use_weight_cache=False)))
     assert [fault.name for fault in found] == [name]
 
 
 def test_a_right_file_that_cuts_the_probes_has_no_fault(starter: Source, tmp_path: Path) -> None:
     (folder,) = export_litert(starter, [128], tmp_path, LiteRTOptions((16,)))
-    assert diagnose(Embedder.open(folder, Opening(threads=2, use_weight_cache=False))) == []
+    assert diagnose(Embedder.open(folder, Opening(use_weight_cache=False))) == []
 
 
 @pytest.mark.parametrize("precision", ["fp32", "int8", "q4_0"])
 def test_a_right_file_of_two_signatures_has_no_fault(right: dict[str, Path], precision: str) -> None:
     assert open_artifact(right[precision]).manifest.lengths == list(LENGTHS)
-    assert diagnose(Embedder.open(right[precision], Opening(threads=2, use_weight_cache=False))) == []
+    assert diagnose(Embedder.open(right[precision], Opening(use_weight_cache=False))) == []

@@ -12,6 +12,7 @@ from test_bert import build_bert
 
 from common.errors import UserError
 from export.manifest import FAULTS_NAME
+from export.profiles import faults_of
 from export.source import Source, open_source
 from export.wrong.pipelines import FaultMaker, make_faults
 from export.wrong.table import FaultTable, read_faults, write_faults
@@ -137,6 +138,18 @@ def test_a_file_that_is_none_is_refused_in_one_line(table: FaultTable, tmp_path:
 def test_quantised_artifacts_carry_the_table_of_their_parent(artifacts: Path) -> None:
     parent = (artifacts / "onnx-fp32-128d" / FAULTS_NAME).read_bytes()
     assert (artifacts / "onnx-q4_0-128d" / FAULTS_NAME).read_bytes() == parent
+
+
+def test_runtimes_share_the_faults_of_a_source_unless_a_limit_cuts_a_text(starter: Source) -> None:
+    source = dataclasses.replace(starter)
+    assert source.known == {}
+    whole = faults_of(source, 2048)
+    assert faults_of(source, whole.needed) is whole
+    assert len(faults_of(source, 100).texts[2].ids) == 100
+    assert len(faults_of(source, 64).texts) == 2
+    again = faults_of(source, 2048)
+    assert again is not whole
+    assert again.texts == whole.texts
 
 
 @pytest.mark.parametrize("pooling", ["mean", "cls"])

@@ -77,6 +77,27 @@ def test_absolute_latency_counts_on_a_device_alone(kind: str, verdict: str) -> N
         )
 
 
+@pytest.mark.parametrize(("kind", "verdict"), [("host", "fail"), ("emulated", "pass"), ("device", "fail")])
+def test_memory_counts_wherever_it_is_not_an_emulators(kind: str, verdict: str) -> None:
+    gates = Gates(GATES_SCHEMA, ram_mb=RamLimits(50, 50))
+    report = apply_gates(on(kind, ram_mb=memory(30.0, 999.0, 90.0, 400.0)), gates)
+    assert report.verdict == verdict
+    if kind == "emulated":
+        texts = [one.text for one in report.profiles[0].checks if one.metric.startswith("ram_mb")]
+        assert texts[1] == (
+            "ram_mb.anonymous 400: 50 not applied "
+            "(MB; emulated: times and memory are the emulator's, they count on a device)"
+        )
+
+
+def test_an_emulators_report_is_held_to_parity_and_ndcg_alone() -> None:
+    slow = {"ram_mb": memory(30.0, 999.0, 999.0, 900.0), "latency_ms": {}, "latency_ratio": {}}
+    gates = read_gates(DEFAULT_GATES)
+    assert apply_gates(on("emulated", **slow), gates).verdict == "pass"
+    for worse in ({"golden": golden(cosine_mean=0.5)}, {"ndcg_drop_same_dim": drop(0.2)}):
+        assert apply_gates(on("emulated", **slow, **worse), gates).verdict == "fail"
+
+
 RATIO_GATES = Gates(GATES_SCHEMA, latency_ratio={"q4_0": {"default": 1.5, "256": 1.2}})
 
 

@@ -23,8 +23,12 @@ DOWN, O_PROJ = "layers.{}.mlp.down_proj.weight_t", "layers.{}.self_attn.o_proj.w
 NORM, QUERY_NORM = "layers.3.input_layernorm.weight", "layers.2.self_attn.q_norm.weight"
 HEAD = "head.0.weight_t"
 PRECISIONS = ("fp32", "q8_0", "int8", "q4_0")
-RNG = np.random.default_rng(5)
 SQUARE_LAYERS = np.random.default_rng(6).normal(0, 0.06, (2, 256, 256)).astype(np.float32)
+
+
+def rng() -> np.random.Generator:
+    """Anew each time, so that no test depends on which ones ran before it."""
+    return np.random.default_rng(5)
 
 
 def parts(model: OnnxModel, name: str) -> list[str]:
@@ -43,7 +47,7 @@ def shuffled(name: str) -> Edit:
         order = None
         for part in parts(model, name):
             rows = outputs(part, model.weights[part])
-            order = RNG.permutation(len(rows)) if order is None else order
+            order = rng().permutation(len(rows)) if order is None else order
             rows[:] = rows[order]
 
     return edit
@@ -143,7 +147,7 @@ def turned(name: str) -> Edit:
 
 def random(model: OnnxModel) -> None:
     held = model.weights[O_PROJ.format(3)]
-    held[:, 8:12] = RNG.normal(0, held.std(), (len(held), 4))
+    held[:, 8:12] = rng().normal(0, held.std(), (len(held), 4))
 
 
 def not_finite(model: OnnxModel) -> None:
@@ -215,7 +219,7 @@ def test_the_sketches_of_the_starter_take_little_space(artifacts: Path) -> None:
 
 
 def test_a_sketch_does_not_depend_on_how_a_weight_is_cut_into_chunks() -> None:
-    matrix = RNG.normal(size=(300, 96)).astype(np.float32)
+    matrix = rng().normal(size=(300, 96)).astype(np.float32)
     whole, pieces = measured(matrix), Sketcher(300, 96)
     for first in range(0, 300, 77):
         pieces.add(first, matrix[first : first + 77])
@@ -224,7 +228,7 @@ def test_a_sketch_does_not_depend_on_how_a_weight_is_cut_into_chunks() -> None:
 
 
 def test_blocks_of_zeros_that_were_exported_are_no_damage() -> None:
-    matrix = RNG.normal(size=(64, 64)).astype(np.float32)
+    matrix = rng().normal(size=(64, 64)).astype(np.float32)
     matrix[3, 32:] = 0
     matrix[4, :32] = 1e-6
     sketch = sketch_of(matrix)

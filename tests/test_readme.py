@@ -4,16 +4,21 @@ import re
 import subprocess
 from pathlib import Path
 
+import pytest
+
 from pocketvec.cli import build_parser
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text(encoding="utf-8")
+TREES = ("", "android_harness/")
+"""Folders whose README has a tree."""
 INDENT = 2
 
 
-def tree_paths() -> list[str]:
-    """Paths of the README's tree; a folder ends in a slash."""
-    block = README.split("## The tree")[1].split("```")[1]
+def tree_paths(base: str = "") -> list[str]:
+    """Paths of the tree in a folder's README, from the root; a folder ends in a slash."""
+    readme = (ROOT / base / "README.md").read_text(encoding="utf-8")
+    block = readme.split("## The tree")[1].split("```")[1]
     paths: list[str] = []
     parents: list[str] = []
     for line in filter(str.strip, block.splitlines()):
@@ -21,7 +26,7 @@ def tree_paths() -> list[str]:
         name = line.split()[0]
         assert len(line.split()) > 1, f"{name} has no description"
         parents = [*parents[:depth], name]
-        paths.append("".join(parents))
+        paths.append(base + "".join(parents))
     return paths
 
 
@@ -31,14 +36,17 @@ def repository_files() -> list[str]:
     return [name for name in listed.splitlines() if (ROOT / name).exists()]
 
 
-def test_every_line_of_the_tree_is_on_the_disk() -> None:
-    assert [path for path in tree_paths() if not (ROOT / path).exists()] == []
+@pytest.mark.parametrize("base", TREES)
+def test_every_line_of_the_tree_is_on_the_disk(base: str) -> None:
+    assert [path for path in tree_paths(base) if not (ROOT / path).exists()] == []
 
 
-def test_every_file_has_a_line_or_lies_in_a_folder_that_stands_for_its_content() -> None:
-    paths = tree_paths()
+@pytest.mark.parametrize("base", TREES)
+def test_every_file_has_a_line_or_lies_in_a_folder_that_stands_for_its_content(base: str) -> None:
+    paths = tree_paths(base)
     leaves = [p for p in paths if p.endswith("/") and not any(o != p and o.startswith(p) for o in paths)]
-    missing = [f for f in repository_files() if f not in paths and not f.startswith(tuple(leaves))]
+    files = [file for file in repository_files() if file.startswith(base)]
+    missing = [f for f in files if f not in paths and not f.startswith(tuple(leaves))]
     assert missing == []
 
 

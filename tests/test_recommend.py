@@ -14,6 +14,7 @@ from bench.drops import ASYMMETRIC, FULL_DIM, SAME_DIM
 from bench.recommend import Recommendation, Wish, recommend
 from bench.report import Check, Profile, Report
 from bench.report_file import write_report
+from common.errors import UserError
 from export.fault import Fault
 from pocketvec.cli import main
 
@@ -140,6 +141,22 @@ def test_fp32_is_what_ratios_are_of_and_others_without_one_do_not_fit() -> None:
     found = asked(plain, bare, slow, latency_ratio=Limit(1.0))
     assert found.chosen == "plain"
     assert "bare lost: latency ratio to fp32 at 256 tokens was not measured" in lines(found)
+
+
+def on(kind: str) -> Report:
+    made = report(with_drop(profile("one", latency_ratio={}), 0.0))
+    target = dataclasses.replace(made.context.target, kind=kind)
+    return dataclasses.replace(made, context=dataclasses.replace(made.context, target=target))
+
+
+def test_nothing_is_recommended_by_an_emulators_memory() -> None:
+    with pytest.raises(UserError, match="--ram 250: this report's target is 'emulated'"):
+        wished(on("emulated"))
+
+
+def test_a_devices_report_is_asked_for_milliseconds_and_not_for_ratios() -> None:
+    with pytest.raises(UserError, match="a device's report holds no ratios; use --max-p90"):
+        wished(on("device"), latency_ratio=Limit(1.0))
 
 
 def test_on_a_device_the_upper_end_of_the_90th_percentile_counts() -> None:

@@ -27,6 +27,7 @@ class Outer:
     many: list[Inner] = field(default_factory=list)
     dims: tuple[int, ...] = ()
     scores: dict[str, float] = field(default_factory=dict)
+    points: list[float] = field(default_factory=list)
     maybe: Inner | None = None
     free: Any = None
 
@@ -57,6 +58,11 @@ def test_a_value_becomes_the_declared_type(name: str, given: Any, built: Any) ->
     assert type(value) is type(built)
 
 
+def test_whole_numbers_among_others_become_floats() -> None:
+    points = from_dict(Outer, row(points=[0.5, 2]), "f").points
+    assert [type(one) for one in points] == [float, float]
+
+
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
@@ -69,6 +75,9 @@ def test_a_value_becomes_the_declared_type(name: str, given: Any, built: Any) ->
         ({"on": 1}, "f: on: expected bool, found 1"),
         ({"dims": 768}, "f: dims: expected list or tuple, found 768"),
         ({"dims": ["768"]}, "f: dims: expected int, found '768'"),
+        ({"dims": [768, True]}, "f: dims: expected int, found True"),
+        ({"points": [0.5, "1"]}, "f: points: expected int or float, found '1'"),
+        ({"points": [0.5, -1e301]}, "f: points: -1e+301... is beyond any measurement"),
         ({"scores": [1]}, "f: scores: expected dict, found [1]"),
         ({"scores": {"256": "x"}}, "f: scores.256: expected int or float, found 'x'"),
         ({"inner": "n"}, "f: inner: expected a table of fields, found str"),

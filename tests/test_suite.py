@@ -1,6 +1,7 @@
 """The pytest-benchmark front: cases per artifact and length, its JSON, and a clear word when misused."""
 
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -10,6 +11,13 @@ import pytest
 
 ROOT = Path(__file__).parent.parent
 SUITE = [sys.executable, "-m", "pytest", str(ROOT / "bench" / "suite"), "-c", str(ROOT / "pyproject.toml")]
+
+
+@pytest.fixture(autouse=True)
+def no_worker(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The suite runs by itself: a worker of pytest-xdist times nothing."""
+    for name in [one for one in os.environ if one.startswith("PYTEST_XDIST")]:
+        monkeypatch.delenv(name)
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,7 @@
 """The measured process and whoever watches it: figures that add up and repeat, nothing left running."""
 
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -52,6 +53,18 @@ def test_a_reading_agrees_with_the_count_of_mapped_pages() -> None:
     now = read_status()
     assert abs(now["VmRSS"] - counted["Rss:"] * 1024) < 2_000_000
     assert abs(now["RssAnon"] - counted["Anonymous:"] * 1024) < 2_000_000
+
+
+def test_a_kernel_that_tells_the_whole_alone_has_its_parts_counted_in_pages(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    now = read_status()
+    monkeypatch.setattr("bench.proc.FIELDS", re.compile(rb"(VmHWM|VmRSS):\s+(\d+) kB"))
+    old = read_status()
+    assert set(old) == set(now)
+    assert old["RssAnon"] + old["RssFile"] == old["VmRSS"]
+    assert abs(old["RssAnon"] - now["RssAnon"]) < 2_000_000
+    assert abs(old["RssFile"] - now["RssFile"] - now["RssShmem"]) < 2_000_000
 
 
 def test_samples_see_nearly_all_of_what_the_kernel_marks_as_the_peak(twice: list[Memory]) -> None:

@@ -7,9 +7,12 @@ from collections.abc import Iterable
 from bench.compare import LITERT
 from bench.report import Report
 from bench.views.cells import DASH
+from bench.views.phone_facts import phone_facts
 
 NO_REFERENCE = "No reference was scored on this data, so the NDCG lost is not known."
 NO_GATES = "No limits were applied."
+BASELINE = "the interpreter with numpy, before the runtime is imported."
+APP_BASELINE = "the app's process, before the runtime is loaded."
 LITERT_LATENCY = "; LiteRT pads a text to the next length that the file has a signature for"
 
 
@@ -22,6 +25,7 @@ def context_facts(report: Report) -> list[tuple[str, str]]:
         ("Device", f"{target.kind}, {target.os}"),
         ("Processor", f"{target.cpu}, {target.cores} cores"),
         ("Threads", str(target.threads)),
+        *phone_facts(report),
         ("Versions", ", ".join(f"{name} {number}" for name, number in context.versions.items())),
         ("Data", ", ".join(f"{name} {value}" for name, value in context.data.items())),
         ("Query prompt", f"“{context.query_prompt}”" if context.query_prompt else "none"),
@@ -36,7 +40,7 @@ def context_facts(report: Report) -> list[tuple[str, str]]:
             "Memory",
             "MB is 1,000,000 bytes. RAM over baseline is the kernel's highest mark of the whole process "
             f"less the baseline, {baseline_span(report)} MB: "
-            "the interpreter with numpy, before the runtime is imported.",
+            + (APP_BASELINE if context.versions.get("client") == "app" else BASELINE),
         ),
         ("Intervals", "95 %, over the queries (NDCG) or the timed runs (latency)."),
         ("Gates", gates_text(report)),

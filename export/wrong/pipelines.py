@@ -66,7 +66,7 @@ class FaultMaker:
     """A model's probes rightly and wrongly embedded, to be cut to any dimension.
 
     texts: the short ones, and the long one where there is one; pooled and right: float32 [texts, hidden] and
-    [texts, full].
+    [texts, full]. needed: tokens from which on a limit cuts none of them.
     """
 
     source: Source
@@ -74,6 +74,7 @@ class FaultMaker:
     pooled: Float32
     right: Float32
     wrong: list[_Found]
+    needed: int
 
     def table(self, dim: int) -> FaultTable:
         """What goes into faults.json of an artifact of `dim` dimensions."""
@@ -125,6 +126,7 @@ class _Run:
         config: Any = self.backbone.config
         self.window: int | None = config.sliding_window if self.is_gemma else None
         self.max_tokens = max_tokens
+        self.longest = int(BEYOND_WINDOW * (self.window or 0))
         self.short = [self._text(role, text) for role, text in SHORT_TEXTS.items()]
         self.long = self._long_text()
 
@@ -134,7 +136,8 @@ class _Run:
         pooled = np.stack([self._pooled(text) for text in texts])
         wrong = [*self._wrong_ids(), *self._wrong_poolings(), *self._wrong_encoders(), *self._wrong_windows()]
         right = np.stack([self._head(vector) for vector in pooled])
-        return FaultMaker(self.source, texts, pooled, right, wrong)
+        longest = max(self.longest, *(len(text.ids) for text in texts))
+        return FaultMaker(self.source, texts, pooled, right, wrong, longest + 1)
 
     def _prompt(self, role: str) -> str:
         prompts = self.source.model.prompts
@@ -162,6 +165,7 @@ class _Run:
         for place, text in enumerate(self.short):
             prompts = (text.prompt, self.short[1 - place].prompt)
             for name, ids in wrong_inputs(self.source, prompts, text.text):
+                self.longest = max(self.longest, len(ids))
                 if len(ids) <= self.max_tokens:
                     yield _Found(name, place, self._head(self._pool(self._states(ids), text.unpooled)), ids)
 

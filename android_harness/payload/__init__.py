@@ -1,0 +1,1 @@
+"""A program for a phone's adb shell that brings its own Python and runtimes, and measures as `bench` does."""
