@@ -1,16 +1,11 @@
 """Models that are not Gemma go through the same commands: BERT with random weights, made here."""
 
 import json
-import shutil
 from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
-from sentence_transformers import SentenceTransformer
-from sentence_transformers.base.modules import Dense, Normalize, Transformer
-from sentence_transformers.sentence_transformer.modules import Pooling
-from transformers import BertConfig, BertModel, BertTokenizerFast
+from tiny_bert import WORDS, build_bert
 
 from export.embedder import Embedder
 from export.golden import row_cosines
@@ -18,39 +13,7 @@ from export.manifest import TOKENIZER_BIN
 from export.source import open_source
 from pocketvec.cli import main
 
-WIDTH = 384
-LETTERS = "abcdefghijklmnopqrstuvwxyz0123456789.,?!':-"
-WORDS = ["brine", "salt", "the", "of", "and", "pan", "gate", "tide", "title", "text", "none", "query"]
 TEXTS = ["brine", "the salt of the pan and the gate", "tide? tide! gate-pan 42", "salt " * 90]
-
-
-def build_bert(folder: Path, pooling: str, *, include_prompt: bool = True, dense: bool = False) -> Path:
-    """A Sentence Transformers folder around a two-layer BERT of 384 dimensions."""
-    torch.manual_seed(0)
-    backbone = folder.parent / f"{folder.name}-backbone"
-    backbone.mkdir(parents=True)
-    pieces = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *LETTERS, *(f"##{c}" for c in LETTERS), *WORDS]
-    vocabulary = {piece: index for index, piece in enumerate(pieces)}
-    BertTokenizerFast(vocab=vocabulary, model_max_length=128).save_pretrained(backbone)
-    config = BertConfig(
-        vocab_size=len(pieces),
-        hidden_size=WIDTH,
-        num_hidden_layers=2,
-        num_attention_heads=6,
-        intermediate_size=512,
-        max_position_embeddings=128,
-    )
-    BertModel(config).save_pretrained(backbone)
-    modules = [
-        Transformer(str(backbone), max_seq_length=128),
-        Pooling(WIDTH, pooling_mode=pooling, include_prompt=include_prompt),
-    ]
-    if dense:
-        modules += [Dense(WIDTH, 256, activation_function=torch.nn.Tanh()), Dense(256, 192, bias=False)]
-    model = SentenceTransformer(modules=[*modules, Normalize()], prompts={"query": "query: "}, device="cpu")
-    model.save_pretrained(str(folder), create_model_card=False)
-    shutil.rmtree(backbone)
-    return folder
 
 
 @pytest.fixture(scope="module")

@@ -11,10 +11,11 @@ from safetensors.torch import load_file
 from common.errors import UserError
 from tools.starter.batches import Order, Place, batches
 from tools.starter.fit import FitConfig, Run, fit, machine_of
-from tools.starter.loss import Sides, losses
-from tools.starter.state import STATE_NAME
+from tools.starter.loss import Reading, Sides, losses
+from tools.starter.state import STATE_NAME, averaged
+from tools.starter.words import NONE
 
-CONFIG = FitConfig(steps=2, dims=tiny_starter.DIMS, bfloat16=False, warmup=1, wordy_steps=1)
+CONFIG = FitConfig(steps=2, dims=tiny_starter.DIMS, bfloat16=False, warmup=1)
 
 
 @pytest.fixture(scope="module")
@@ -38,7 +39,7 @@ def test_an_interrupted_run_reaches_the_same_weights_to_the_bit(order: Order, tm
     assert [name for name in whole if not torch.equal(whole[name], parts[name])] == []
 
 
-def test_a_step_moves_the_table_the_layers_and_the_head(order: Order, tmp_path: Path) -> None:
+def test_a_step_moves_the_table_the_layers_the_head_and_the_probes(order: Order, tmp_path: Path) -> None:
     before = tiny_starter.new_student(order.donor).state_dict()
     after = trained(order, tmp_path, CONFIG)
     still = [name for name, value in before.items() if torch.equal(after[f"student.{name}"], value)]
@@ -52,9 +53,10 @@ def test_a_state_of_other_settings_is_refused(order: Order, tmp_path: Path) -> N
 
 
 def test_the_rate_rises_stays_and_falls_to_zero_at_the_end() -> None:
-    config = FitConfig(warmup=4, steps=100, decay=20, wordy_steps=8)
-    steps = (0, 3, 7, 8, 11, 80, 90, 100)
-    assert [config.factor(step) for step in steps] == [0.25, 1, 1, 0.25, 1, 1, 0.5, 0]
+    config = FitConfig(warmup=4, steps=100, decay=20, matrix_rate=1.0, table_rate=0.5, rate=0.25)
+    found = [config.rates(step) for step in (0, 3, 80, 90, 100)]
+    assert [matrix for matrix, _, _ in found] == [0.25, 1, 1, 0.5, 0]
+    assert all((table, rest) == (matrix / 2, matrix / 4) for matrix, table, rest in found)
 
 
 def test_the_order_can_be_entered_anywhere_and_goes_on_for_ever(order: Order) -> None:
@@ -86,37 +88,72 @@ def test_batches_stay_below_their_tokens(order: Order) -> None:
     assert max(sizes) <= order.tokens
 
 
+def reading(sides: Sides, words: torch.Tensor) -> Reading:
+    return Reading(sides.both(), words, torch.ones(len(words), dtype=torch.bool))
+
+
 def test_a_student_that_has_become_the_teacher_has_nothing_to_learn_of_it() -> None:
     teacher = Sides(*torch.nn.functional.normalize(torch.randn(2, 8, 24), dim=2))
-    found = losses(teacher, teacher.both(), teacher, [24])
+    words = torch.randn(30, 24)
+    found = losses(teacher, reading(teacher, words), teacher, words, [24])
     assert float(found.cosine) == pytest.approx(0, abs=1e-6)
     assert float(found.neighbours) == pytest.approx(0, abs=1e-5)
-    assert float(losses(teacher, teacher.both(), teacher, [12]).neighbours) > 0.1
+    assert float(found.words) == 0
+    assert float(losses(teacher, reading(teacher, words), teacher, words, [12]).neighbours) > 0.1
+
+
+def test_words_are_missed_by_their_share_of_the_squares_and_only_where_they_were_seen() -> None:
+    teacher = Sides(*torch.nn.functional.normalize(torch.randn(2, 4, 8), dim=2))
+    words, read = torch.randn(2, 10, 8)
+    seen = torch.arange(10) < 6
+    found = losses(teacher, Reading(teacher.both(), read, seen), teacher, words, [8])
+    expected = (read - words)[:6].square().sum() / words[:6].square().sum()
+    assert float(found.words) == pytest.approx(float(expected))
+
+
+def test_a_word_is_read_from_the_mean_of_its_tokens(order: Order) -> None:
+    student = tiny_starter.new_student(order.donor)
+    states = torch.randn(2, 3, 16)
+    words = torch.tensor([[NONE, 0, 0], [2, NONE, 3]])
+    read, seen = student.read_words([states[:1], states[1:]], [words[:1], words[1:]], 4)
+    means = torch.stack([states[0, 1:].mean(0), torch.zeros(16), states[1, 0], states[1, 2]])
+    torch.testing.assert_close(read, student.word_probe(means))
+    assert seen.tolist() == [True, False, True, True]
 
 
 def test_a_passage_that_the_teacher_prefers_to_the_answer_is_no_wrong_answer() -> None:
     queries, passages = torch.eye(3)[[0, 1]], torch.eye(3)[[1, 0]]
-    student = Sides(queries, passages)
+    student, words = Sides(queries, passages), torch.randn(2, 3)
     same = Sides(queries, queries)
-    assert float(losses(student, student.both(), student, [3]).answer) == pytest.approx(0)
-    assert float(losses(student, student.both(), same, [3]).answer) > 10
+    assert float(losses(student, reading(student, words), student, words, [3]).answer) == pytest.approx(0)
+    assert float(losses(student, reading(student, words), same, words, [3]).answer) > 10
 
 
-def test_first_the_words_alone_learn_then_the_layers_grow_as_loud_as_they_shall(
+def test_a_run_of_words_leaves_the_layers_alone_and_the_next_begins_from_it(
     order: Order, tmp_path: Path
 ) -> None:
-    words = dataclasses.replace(CONFIG, wordy_steps=2, growing_steps=1)
     before = tiny_starter.new_student(order.donor).state_dict()
-    after = trained(order, tmp_path, words)
-    layer = "encoder.layers.0.mlp.up_proj.weight"
+    after = trained(order, tmp_path, dataclasses.replace(CONFIG, wordy=True))
+    layer, table = "encoder.layers.0.mlp.up_proj.weight", "encoder.embed_tokens.weight"
     assert torch.equal(after[f"student.{layer}"], before[layer])
-    grown = trained(order, tmp_path, dataclasses.replace(words, steps=5))
-    assert not torch.equal(grown[f"student.{layer}"], before[layer])
+    student = tiny_starter.new_student(order.donor)
+    student.load_state_dict(averaged(tmp_path))
+    assert torch.equal(student.state_dict()[table], after[f"average.{table}"])
+    assert not torch.equal(student.state_dict()[table], before[table])
+
+
+def test_words_of_a_folder_without_a_run_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"no state.safetensors in it, which a run leaves"):
+        averaged(tmp_path)
+
+
+def test_the_layers_grow_as_loud_as_they_shall(order: Order, tmp_path: Path) -> None:
+    grown = trained(order, tmp_path, dataclasses.replace(CONFIG, growing_steps=1, steps=4))
     factor = 1 + grown["student.encoder.layers.0.post_attention_layernorm.weight"]
-    assert float(factor.square().mean().sqrt()) == pytest.approx(words.loud, rel=0.02)
+    assert float(factor.square().mean().sqrt()) == pytest.approx(CONFIG.loud, rel=0.02)
 
 
 def test_loudness_grows_by_the_same_share_each_step() -> None:
-    config = FitConfig(wordy_steps=10, growing_steps=4, quiet=0.1, loud=0.5)
-    found = [config.loudness(step) for step in (0, 10, 12, 14, 99)]
-    assert found == pytest.approx([0.1, 0.1, (0.1 * 0.5) ** 0.5, 0.5, 0.5])
+    config = FitConfig(growing_steps=4, quiet=0.1, loud=0.5)
+    found = [config.loudness(step) for step in (0, 2, 4, 99)]
+    assert found == pytest.approx([0.1, (0.1 * 0.5) ** 0.5, 0.5, 0.5])

@@ -1,16 +1,12 @@
-"""Shards of training texts and the teacher's vectors of them."""
+"""Shards of training texts."""
 
 import json
 from pathlib import Path
 
-import numpy as np
 import pytest
-from tiny_starter import write_donor, write_pairs
+from tiny_starter import write_pairs
 
 from common.errors import UserError
-from export.source import open_source
-from export.to_onnx import export_onnx
-from tools.starter.teacher import embed_shards, read_vectors, vectors_path
 from tools.starter.texts import (
     PASSAGE_CHARACTERS,
     QUERY_CHARACTERS,
@@ -64,7 +60,8 @@ def test_a_title_is_a_heading_that_the_teacher_reads_before_the_passage(tmp_path
     titled = [row for row in read_shard(shard) if row.title]
     assert 10 < len(titled) < 60
     assert all(row.title == row.query for row in titled)
-    assert Row("q", "A passage.", "Salt").titled == "Salt. A passage."
+    assert Row("q", "A passage.", "Salt").parts == ("Salt", "A passage.")
+    assert Row("q", "A passage.").parts == ("A passage.",)
 
 
 def test_a_row_without_its_fields_is_named(tmp_path: Path) -> None:
@@ -72,20 +69,6 @@ def test_a_row_without_its_fields_is_named(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"pairs.jsonl:1: the field 'positive' is missing"):
         write_shards(tmp_path / "pairs.jsonl", tmp_path / "texts", 1)
     assert not (tmp_path / "texts").exists()
-
-
-def test_a_teacher_goes_on_with_the_shards_that_lack_vectors(tmp_path: Path) -> None:
-    donor = write_donor(tmp_path / "donor")
-    (teacher,) = export_onnx(open_source(str(donor)), [16], tmp_path / "artifacts")
-    (shard,) = _shards(write_pairs(tmp_path / "pairs.jsonl", 4), tmp_path / "texts", 1)
-    second = shard.with_name("0001.jsonl")
-    second.write_bytes(shard.read_bytes())
-    np.savez(vectors_path(shard), queries=np.zeros((4, 16)), passages=np.zeros((4, 16)))
-    assert [line[:4] for line in embed_shards(teacher, tmp_path / "texts")] == ["0001"]
-    queries, passages = read_vectors(second)
-    assert queries.shape == passages.shape == (4, 16)
-    np.testing.assert_allclose(np.linalg.norm(queries, axis=1), 1, atol=2e-3)
-    assert list(embed_shards(teacher, tmp_path / "texts")) == []
 
 
 def _shards(pairs: Path, out: Path, seed: int) -> list[Path]:

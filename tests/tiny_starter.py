@@ -8,8 +8,8 @@ import numpy as np
 from pocketvec import STARTER_MODEL
 from tools.starter.batches import Order
 from tools.starter.student import Beginning, Student, begin
-from tools.starter.teacher import vectors_path
-from tools.starter.texts import shard_paths, write_shards
+from tools.starter.teacher import Lesson, write_lesson
+from tools.starter.texts import read_shard, shard_paths, write_shards
 from train.shapes import FULL, SLIDING, Shape
 from train.synthetic import SyntheticConfig, write_synthetic
 
@@ -39,13 +39,16 @@ def write_pairs(path: Path, count: int) -> Path:
 
 
 def teach(folder: Path) -> None:
-    """Random unit vectors for every shard."""
+    """Random unit vectors for every shard, and a random state for each of their words."""
     rng = np.random.default_rng(2)
     for shard in shard_paths(folder):
-        count = len(shard.read_text(encoding="utf-8").splitlines())
-        sides = rng.normal(size=(2, count, WIDTH)).astype(np.float32)
-        sides /= np.linalg.norm(sides, axis=2, keepdims=True)
-        np.savez(vectors_path(shard), queries=sides[0], passages=sides[1])
+        rows = read_shard(shard)
+        counts = [len(row.query.split()) for row in rows] + [len(row.passage.split()) for row in rows]
+        vectors = rng.normal(size=(len(counts), WIDTH))
+        vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
+        codes = rng.integers(-127, 128, size=(sum(counts), WIDTH)).astype(np.int8)
+        scales = np.full(len(codes), 0.02, np.float16)
+        write_lesson(shard, Lesson(vectors.astype(np.float16), codes, scales, np.array(counts, np.int32)))
 
 
 def write_order(folder: Path, donor: Path, pairs: int = 60) -> Order:

@@ -1,8 +1,9 @@
 """How the bundled starter was made, a stage at a time: `python -m tools.starter STAGE --help`.
 
     texts     pairs.jsonl to shards of texts
-    teach     the teacher's vectors of every shard (an int8 ONNX artifact of all-MiniLM-L6-v2)
-    fit       train; interrupted, the same command goes on where it was
+    teach     the teacher's vectors of every shard's texts, and its states of their words
+    words     train the token table and the head, without the layers
+    fit       train everything; interrupted, this and `words` go on where they were
     assemble  a Sentence Transformers folder from a run
     judge     what each layer of a checkpoint is worth
 
@@ -22,16 +23,17 @@ from pocketvec import STARTER_MODEL
 from tools.starter.assemble import AVERAGE, STUDENT, assemble
 from tools.starter.batches import Order
 from tools.starter.beginning import new_student
-from tools.starter.fit import FitConfig, Run, fit, machine_of
+from tools.starter.fit import WORDY_TABLE_RATE, FitConfig, Run, fit, machine_of
 from tools.starter.judge import Sample, judge, planets, read_sample, scores
-from tools.starter.state import STATE_NAME
+from tools.starter.state import averaged
 from tools.starter.student import Student, fuse_norms
-from tools.starter.teacher import embed_shards, read_vectors
-from tools.starter.texts import write_shards
+from tools.starter.teacher import read_lesson, teach_shards
+from tools.starter.texts import shard_paths, write_shards
 from train.checkpoint import load_sentence_transformer
 
 SEED = 7
-TOKENS = 8192
+WORDY_TOKENS = 32_768
+TOKENS = 16_384
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -51,19 +53,29 @@ def _texts(given: argparse.Namespace) -> None:
 
 
 def _teach(given: argparse.Namespace) -> None:
-    for line in embed_shards(given.teacher, given.texts, given.pause):
+    for line in teach_shards(given.teacher, given.texts, given.pause):
         _say(line)
+
+
+def _words(given: argparse.Namespace) -> None:
+    order = Order(given.texts, given.donor, SEED, given.tokens)
+    _train(new_student(order, given.teacher), order, _config(given, wordy=True), given)
 
 
 def _fit(given: argparse.Namespace) -> None:
     order = Order(given.texts, given.donor, SEED, given.tokens)
-    config = FitConfig(steps=given.steps, decay=given.decay, bfloat16=given.bfloat16)
+    student = Student(given.donor, read_lesson(shard_paths(given.texts)[0]).vectors.shape[1])
+    student.load_state_dict(averaged(given.words))
+    _train(student, order, _config(given, wordy=False), given)
+
+
+def _config(given: argparse.Namespace, wordy: bool) -> FitConfig:
+    rate = WORDY_TABLE_RATE if wordy else FitConfig.table_rate
+    return FitConfig(wordy, table_rate=rate, steps=given.steps, decay=given.decay, bfloat16=given.bfloat16)
+
+
+def _train(student: Student, order: Order, config: FitConfig, given: argparse.Namespace) -> None:
     given.run.mkdir(parents=True, exist_ok=True)
-    if (given.run / STATE_NAME).exists():
-        width = read_vectors(sorted(given.texts.glob("[0-9]*.jsonl"))[0])[0].shape[1]
-        student = Student(given.donor, width)
-    else:
-        student = new_student(order, given.teacher)
     machine = machine_of(student.to(given.device), config)
     if given.fuse:
         fuse_norms(student)
@@ -93,7 +105,14 @@ def _say(line: str) -> None:
     sys.stdout.flush()
 
 
-STAGES = {"texts": _texts, "teach": _teach, "fit": _fit, "assemble": _assemble, "judge": _judge}
+STAGES = {
+    "texts": _texts,
+    "teach": _teach,
+    "words": _words,
+    "fit": _fit,
+    "assemble": _assemble,
+    "judge": _judge,
+}
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -104,22 +123,25 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--threads", type=int, default=1)
     stages = parser.add_subparsers(dest="stage", required=True)
-    texts, teach, fitting, assembling, judging = (stages.add_parser(name) for name in STAGES)
+    texts, teach, wordy, fitting, assembling, judging = (stages.add_parser(name) for name in STAGES)
     texts.add_argument("--pairs", type=Path, required=True)
-    for one in (texts, teach, fitting):
+    for one in (texts, teach, wordy, fitting):
         one.add_argument("--texts", type=Path, required=True)
-    for one in (teach, fitting):
-        one.add_argument("--teacher", type=Path, required=True, help="an artifact, or a model folder")
+    for one in (teach, wordy):
+        one.add_argument("--teacher", type=Path, required=True, help="a Sentence Transformers folder")
+    fitting.add_argument("--words", type=Path, required=True, help="the run of `words` to begin from")
+    for one in (teach, wordy, fitting):
         one.add_argument("--pause", type=Path, help="nothing is done while this file exists")
-    for one in (fitting, assembling):
+    for one in (wordy, fitting, assembling):
         one.add_argument("--run", type=Path, required=True)
         one.add_argument("--donor", type=Path, default=STARTER_MODEL, help="lends shape and tokenizer")
-    fitting.add_argument("--steps", type=int, required=True, help="of the whole run")
-    fitting.add_argument("--decay", type=int, default=1, help="over how many last steps the rate falls to 0")
-    fitting.add_argument("--device", default="cpu")
-    fitting.add_argument("--tokens", type=int, default=TOKENS, help="of a batch, padding included")
-    fitting.add_argument("--fuse", action=argparse.BooleanOptionalAction, default=True)
-    fitting.add_argument("--bfloat16", action=argparse.BooleanOptionalAction, default=True)
+    for one, tokens in ((wordy, WORDY_TOKENS), (fitting, TOKENS)):
+        one.add_argument("--steps", type=int, required=True, help="of the whole run")
+        one.add_argument("--decay", type=int, default=1, help="over how many last steps the rate falls to 0")
+        one.add_argument("--tokens", type=int, default=tokens, help="of a batch, padding included")
+        one.add_argument("--device", default="cpu")
+        one.add_argument("--fuse", action=argparse.BooleanOptionalAction, default=True)
+        one.add_argument("--bfloat16", action=argparse.BooleanOptionalAction, default=True)
     assembling.add_argument("--out", type=Path, required=True)
     assembling.add_argument("--last", action="store_true", help="the last step's weights, not the average")
     judging.add_argument("model", type=Path)

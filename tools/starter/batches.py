@@ -9,27 +9,20 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import cache
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 import torch
-from tokenizers import Tokenizer
 
-from common.files import read_json
-from common.prompts import default_document_prompt, default_query_prompt, split_document
-from common.retrieval import Document
+from tools.starter.encoding import Encoded, Text, encode_shard
 from tools.starter.loss import Sides
-from tools.starter.teacher import embedded_rows, vectors_path
+from tools.starter.teacher import lesson_path
 from tools.starter.texts import shard_paths
+from tools.starter.words import NONE
 
 Int64 = npt.NDArray[np.int64]
-Int32 = npt.NDArray[np.int32]
-Float16 = npt.NDArray[np.float16]
-Float32 = npt.NDArray[np.float32]
 
-MAX_TOKENS = 320
 LENGTH_NOISE = 0.15
 """Spread of the lengths by which rows are sorted, as a share: batches differ from epoch to epoch."""
 POLL_SECONDS = 5.0
@@ -46,43 +39,36 @@ class Place:
 
 @dataclass(frozen=True)
 class Tokens:
-    """Padded ids [n, longest] and their mask, int64."""
+    """Padded ids, their mask, and the row of each in the batch's words or NONE: int64 [n, longest]."""
 
     ids: torch.Tensor
     mask: torch.Tensor
+    words: torch.Tensor
 
     def to(self, device: torch.device) -> Tokens:
         """The same on a device."""
-        return Tokens(self.ids.to(device), self.mask.to(device))
+        return Tokens(self.ids.to(device), self.mask.to(device), self.words.to(device))
 
 
 @dataclass(frozen=True)
 class Batch:
-    """One step's texts with the teacher's vectors; after: the place of the batch that follows."""
+    """One step's texts with the teacher's vectors and states of their words; after: the place of the next."""
 
     queries: Tokens
     passages: Tokens
     teacher: Sides
+    words: torch.Tensor
     after: Place
+
+    @property
+    def tokens(self) -> int:
+        """Padded ones of both sides."""
+        return self.queries.ids.numel() + self.passages.ids.numel()
 
     def to(self, device: torch.device) -> Batch:
         """The same on a device."""
-        return Batch(self.queries.to(device), self.passages.to(device), self.teacher.to(device), self.after)
-
-
-@dataclass(frozen=True)
-class Encoded:
-    """A shard's token ids and the teacher's vectors of them."""
-
-    queries: list[Int32]
-    passages: list[Int32]
-    query_vectors: Float16
-    passage_vectors: Float16
-
-    def lengths(self) -> Float32:
-        """Tokens of each row's passage and query together, float32 [rows]."""
-        pairs = zip(self.queries, self.passages, strict=True)
-        return np.array([len(query) + len(passage) for query, passage in pairs], dtype=np.float32)
+        sides = self.queries.to(device), self.passages.to(device), self.teacher.to(device)
+        return Batch(*sides, self.words.to(device), self.after)
 
 
 @dataclass(frozen=True)
@@ -120,25 +106,10 @@ def training_shards(order: Order) -> list[Path]:
 
 
 def wait_for(shard: Path) -> Path:
-    """The shard, once its vectors are there."""
-    while not vectors_path(shard).exists():
+    """The shard, once its lesson is there."""
+    while not lesson_path(shard).exists():
         time.sleep(POLL_SECONDS)
     return shard
-
-
-@cache
-def encode_shard(shard: Path, donor: Path) -> Encoded:
-    """Tokenise a shard behind the donor's prompts, titles in their place."""
-    rows, queries, passages = embedded_rows(shard)
-    prompts = read_json(donor / "config_sentence_transformers.json")["prompts"]
-    ask, tell = default_query_prompt(prompts), default_document_prompt(prompts)
-    told = ["".join(split_document(tell, Document("", row.passage, row.title))) for row in rows]
-    tokenizer = Tokenizer.from_file(str(donor / "tokenizer.json"))
-    tokenizer.no_padding()
-    tokenizer.enable_truncation(MAX_TOKENS)
-    asked = [ask + row.query for row in rows]
-    ids = [[np.array(one.ids, np.int32) for one in tokenizer.encode_batch(side)] for side in (asked, told)]
-    return Encoded(ids[0], ids[1], queries, passages)
 
 
 def _following(place: Place, shards: int) -> Place:
@@ -159,7 +130,7 @@ def _fill(encoded: Encoded, rows: list[int], tokens: int) -> list[Int64]:
     groups: list[list[int]] = []
     longest = (0, 0)
     for row in rows:
-        length = len(encoded.queries[row]), len(encoded.passages[row])
+        length = len(encoded.queries[row].ids), len(encoded.passages[row].ids)
         widest = max(longest[0], length[0]), max(longest[1], length[1])
         if groups and (len(groups[-1]) < 2 or (len(groups[-1]) + 1) * sum(widest) <= tokens):
             groups[-1].append(row)
@@ -173,21 +144,25 @@ def _fill(encoded: Encoded, rows: list[int], tokens: int) -> list[Int64]:
 
 
 def _batch(encoded: Encoded, rows: Int64, after: Place) -> Batch:
-    vectors = (
-        torch.from_numpy(side[rows]).float() for side in (encoded.query_vectors, encoded.passage_vectors)
-    )
+    texts = np.concatenate([rows, rows + len(encoded.queries)])  # where they are in the lesson
+    vectors = torch.from_numpy(encoded.lesson.vectors[texts].astype(np.float32))
+    ends = np.cumsum(encoded.lesson.counts[texts])
+    starts = (ends - encoded.lesson.counts[texts]).tolist()
     return Batch(
-        pad([encoded.queries[row] for row in rows]),
-        pad([encoded.passages[row] for row in rows]),
-        Sides(*vectors),
+        pad([encoded.queries[row] for row in rows], starts[: len(rows)]),
+        pad([encoded.passages[row] for row in rows], starts[len(rows) :]),
+        Sides(vectors[: len(rows)], vectors[len(rows) :]),
+        torch.from_numpy(encoded.words(texts)),
         after,
     )
 
 
-def pad(rows: list[Int32]) -> Tokens:
-    """Ids to the right of which 0 fills up, and the mask that says which are which."""
-    ids = np.zeros((len(rows), max(map(len, rows))), dtype=np.int64)
-    mask = np.zeros_like(ids)
-    for number, row in enumerate(rows):
-        ids[number, : len(row)], mask[number, : len(row)] = row, 1
-    return Tokens(torch.from_numpy(ids), torch.from_numpy(mask))
+def pad(rows: list[Text], starts: list[int]) -> Tokens:
+    """Texts filled up with 0 to the right; starts: the row of each text's first word in the batch's words."""
+    ids = np.zeros((len(rows), max(len(row.ids) for row in rows)), dtype=np.int64)
+    mask, words = np.zeros_like(ids), np.full_like(ids, NONE)
+    for number, (row, start) in enumerate(zip(rows, starts, strict=True)):
+        own = slice(None, len(row.ids))
+        ids[number, own], mask[number, own] = row.ids, 1
+        words[number, own] = np.where(row.words == NONE, NONE, row.words + start)
+    return Tokens(torch.from_numpy(ids), torch.from_numpy(mask), torch.from_numpy(words))

@@ -1,6 +1,7 @@
 """The training loop: resumable to the bit, with a constant rate that is brought down only at the end.
 
-First the table and the head without the layers, a bag of words; then everything, the layers growing louder.
+A run trains the table and the head without the layers, a bag of words; or everything, the layers growing
+louder.
 The hidden matrices go with Muon, which makes more of a step than AdamW does where steps are few; the token
 table, norms, head and probe with AdamW. Evaluation takes the running average of the weights.
 """
@@ -20,11 +21,13 @@ import torch
 from common.dims import STANDARD_DIMS
 from common.errors import UserError
 from tools.starter.batches import Batch, Order, batches
-from tools.starter.loss import Losses, Sides, losses
+from tools.starter.loss import Losses, Reading, Sides, losses
 from tools.starter.state import Machine, Progress, load_state, save_state
 from tools.starter.student import Student, hold_branches
 from tools.starter.teacher import wait_while
 
+WORDY_TABLE_RATE = 1e-3
+"""Of a run of words alone."""
 BETAS = (0.9, 0.98)
 CLIP = 1.0
 YOUNG = 10
@@ -36,15 +39,14 @@ LOGGED_STEPS = 20
 class FitConfig:
     """How to train.
 
-    wordy_steps: without the layers; then growing_steps in which each branch grows from `quiet` to `loud`, its
-    root mean square beside 1 of a token's vector. Rates are of Muon's matrices, the table and the rest.
+    wordy: without the layers. With them, each branch grows from `quiet` to `loud` in growing_steps, its root
+    mean square beside 1 of a token's vector. Rates are of Muon's matrices, the table and the rest.
     steps, decay: the rate is constant until `steps - decay` and falls to zero at `steps`, so that a run can
     be made longer as long as its decay has not begun. average: share of the average that a step keeps.
     bfloat16: autocast, which is half again as fast on processors that have it.
     """
 
-    wordy_steps: int = 300
-    wordy_table_rate: float = 3e-3
+    wordy: bool = False
     growing_steps: int = 800
     quiet: float = 0.1
     loud: float = 0.5
@@ -68,20 +70,14 @@ class FitConfig:
         values = asdict(dataclasses.replace(self, steps=1, decay=1))
         return {name: list(value) if isinstance(value, tuple) else value for name, value in values.items()}
 
-    def factor(self, step: int) -> float:
-        """The rates' factor of a step, counted from 0; both phases warm up."""
-        begun = step if step < self.wordy_steps else step - self.wordy_steps
-        return max(0.0, min(1.0, (begun + 1) / self.warmup, (self.steps - step) / self.decay))
-
     def rates(self, step: int) -> tuple[float, float, float]:
-        """The rates of a step: of the matrices, the table and the rest."""
-        table = self.wordy_table_rate if step < self.wordy_steps else self.table_rate
-        factor = self.factor(step)
-        return self.matrix_rate * factor, table * factor, self.rate * factor
+        """The rates of a step, counted from 0: of the matrices, the table and the rest."""
+        factor = max(0.0, min(1.0, (step + 1) / self.warmup, (self.steps - step) / self.decay))
+        return self.matrix_rate * factor, self.table_rate * factor, self.rate * factor
 
     def loudness(self, step: int) -> float:
         """What a branch adds at a step; between `quiet` and `loud` it grows by the same share each step."""
-        grown = min(1.0, max(0.0, (step - self.wordy_steps) / self.growing_steps))
+        grown = min(1.0, step / self.growing_steps)
         return float(self.quiet * (self.loud / self.quiet) ** grown)
 
 
@@ -121,8 +117,7 @@ def fit(machine: Machine, order: Order, config: FitConfig, run: Run, say: Callab
         _prepare(machine, config, progress.step)
         recent.append(step(machine, batch, config))
         _follow(machine, min(config.average, (progress.step + 1) / (progress.step + YOUNG)))
-        seen = progress.tokens + batch.queries.ids.numel() + batch.passages.ids.numel()
-        progress = Progress(progress.step + 1, seen, batch.after)
+        progress = Progress(progress.step + 1, progress.tokens + batch.tokens, batch.after)
         if progress.step % LOGGED_STEPS == 0:
             say(_line(progress, recent, time.process_time() - spent))
             recent, spent = [], time.process_time()
@@ -138,7 +133,7 @@ def _prepare(machine: Machine, config: FitConfig, number: int) -> None:
     student: Any = machine.student
     for group, rate in zip(_groups(machine), config.rates(number), strict=True):
         group["lr"] = rate
-    student.wordy = number < config.wordy_steps
+    student.wordy = config.wordy
     hold_branches(student, config.loudness(number))
 
 
@@ -148,9 +143,12 @@ def step(machine: Machine, batch: Batch, config: FitConfig) -> Losses:
     device = student.probe.weight.device
     batch = batch.to(device)
     with torch.autocast(device.type, torch.bfloat16, enabled=config.bfloat16):
-        sides = Sides(*(student(side.ids, side.mask) for side in (batch.queries, batch.passages)))
-        read = student.probe(sides.both()).float()
-    found = losses(sides, read, batch.teacher, config.dims)
+        made = [student(side.ids, side.mask) for side in (batch.queries, batch.passages)]
+        sides = Sides(made[0][0], made[1][0])
+        owners = [batch.queries.words, batch.passages.words]
+        words = student.read_words([states for _, states in made], owners, len(batch.words))
+        read = Reading(student.probe(sides.both()).float(), *words)
+    found = losses(sides, read, batch.teacher, batch.words, config.dims)
     found.total.backward()  # type: ignore[no-untyped-call]
     torch.nn.utils.clip_grad_norm_(student.parameters(), CLIP)
     for optimizer in machine.optimizers:
@@ -174,11 +172,11 @@ def _groups(machine: Machine) -> Iterator[dict[str, Any]]:
 def _line(progress: Progress, recent: list[Losses], seconds: float) -> str:
     means = [
         sum(float(getattr(one, name)) for one in recent) / len(recent)
-        for name in ("cosine", "neighbours", "answer")
+        for name in ("words", "cosine", "neighbours", "answer")
     ]
     place = progress.place
     return (
         f"step {progress.step} ({place.epoch}.{place.shard}.{place.batch}), "
-        f"{progress.tokens / 1e6:.2f}M tokens: cosine {means[0]:.4f}, "
-        f"neighbours {means[1]:.4f}, answer {means[2]:.4f}; {seconds / len(recent):.1f} CPU seconds a step"
+        f"{progress.tokens / 1e6:.2f}M tokens: words {means[0]:.4f}, cosine {means[1]:.4f}, "
+        f"neighbours {means[2]:.4f}, answer {means[3]:.4f}; {seconds / len(recent):.1f} CPU seconds a step"
     )

@@ -1,8 +1,9 @@
-"""What the student is told: the teacher's vectors, the teacher's order of neighbours, and the right answer.
+"""What the student is told: the teacher's words, its vectors, its order of neighbours, and the right answer.
 
-Three terms, the last two at every Matryoshka dimension: the cosine between the probe's reading and the
-teacher's vector; the divergence of the student's softmax over neighbours from the teacher's; InfoNCE over
-the passages of the batch, without those that the teacher ranks above the answer.
+Four terms, the last two at every Matryoshka dimension: what the student's states do not explain of the
+teacher's states of the same words; the cosine between the probe's reading and the teacher's vector; the
+divergence of the student's softmax over neighbours from the teacher's; InfoNCE over the passages of the
+batch, without those that the teacher ranks above the answer.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ import torch
 import torch.nn.functional as F  # noqa: N812
 
 TEMPERATURE = 0.05
-COSINE_WEIGHT, NEIGHBOUR_WEIGHT, ANSWER_WEIGHT = 2.0, 1.0, 0.3
+WORDS_WEIGHT, COSINE_WEIGHT, NEIGHBOUR_WEIGHT, ANSWER_WEIGHT = 4.0, 2.0, 1.0, 0.3
 
 
 @dataclass(frozen=True)
@@ -39,29 +40,53 @@ class Sides:
 
 @dataclass(frozen=True)
 class Losses:
-    """The three terms of a batch; `total` is what is minimised."""
+    """The four terms of a batch; `total` is what is minimised."""
 
+    words: torch.Tensor
     cosine: torch.Tensor
     neighbours: torch.Tensor
     answer: torch.Tensor
 
     def detached(self) -> Losses:
         """The same numbers without what made them."""
-        return Losses(self.cosine.detach(), self.neighbours.detach(), self.answer.detach())
+        return Losses(*(term.detach() for term in vars(self).values()))
 
     @property
     def total(self) -> torch.Tensor:
         """The weighted sum."""
-        return COSINE_WEIGHT * self.cosine + NEIGHBOUR_WEIGHT * self.neighbours + ANSWER_WEIGHT * self.answer
+        return (
+            WORDS_WEIGHT * self.words
+            + COSINE_WEIGHT * self.cosine
+            + NEIGHBOUR_WEIGHT * self.neighbours
+            + ANSWER_WEIGHT * self.answer
+        )
 
 
-def losses(student: Sides, read: torch.Tensor, teacher: Sides, dims: Sequence[int]) -> Losses:
-    """The terms for a batch of student vectors and teacher unit vectors; read: [2 n, teacher width]."""
-    cosine = 1 - F.cosine_similarity(read, teacher.both(), dim=1).mean()
+@dataclass(frozen=True)
+class Reading:
+    """What the probes read in the student, in the teacher's terms: texts [2 n, width], words [words, width].
+
+    seen: whether the student has tokens of a word, bool [words]; it may have cut the text before.
+    """
+
+    texts: torch.Tensor
+    words: torch.Tensor
+    seen: torch.Tensor
+
+
+def losses(student: Sides, read: Reading, teacher: Sides, words: torch.Tensor, dims: Sequence[int]) -> Losses:
+    """The terms for a batch of student vectors, teacher unit vectors and teacher states of words."""
+    cosine = 1 - F.cosine_similarity(read.texts, teacher.both(), dim=1).mean()
     cuts = [student.cut(dim) for dim in dims]
     neighbours = torch.stack([_neighbours(cut.both(), teacher.both()) for cut in cuts]).mean()
     answer = torch.stack([_answer(cut, teacher) for cut in cuts]).mean()
-    return Losses(cosine, neighbours, answer)
+    return Losses(_unexplained(read, words), cosine, neighbours, answer)
+
+
+def _unexplained(read: Reading, words: torch.Tensor) -> torch.Tensor:
+    """Squared error as a share of the teacher's squares, over the words that the student has seen."""
+    seen = read.seen.unsqueeze(1)
+    return ((read.words - words) * seen).square().sum() / (words * seen).square().sum()
 
 
 def _neighbours(student: torch.Tensor, teacher: torch.Tensor) -> torch.Tensor:

@@ -9,7 +9,7 @@ from typing import Any
 
 import torch
 from safetensors import safe_open
-from safetensors.torch import save_file
+from safetensors.torch import load_file, save_file
 from torch import nn
 
 from common.errors import UserError
@@ -65,6 +65,14 @@ def load_state(folder: Path, machine: Machine, settings: dict[str, Any]) -> Prog
     for number, optimizer in enumerate(machine.optimizers):
         _load_moments(optimizer, _under(f"optimizer.{number}.", tensors))
     return from_dict(Progress, json.loads(notes["progress"]), str(path))
+
+
+def averaged(folder: Path) -> dict[str, torch.Tensor]:
+    """The averaged weights of a run by name. Raises UserError where the folder holds no run."""
+    path = folder / STATE_NAME
+    if not path.is_file():
+        raise UserError(f"{folder}: no {STATE_NAME} in it, which a run leaves")
+    return _under("average.", load_file(path))
 
 
 def _check(stored: dict[str, Any], wanted: dict[str, Any], path: Path) -> None:

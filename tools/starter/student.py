@@ -1,4 +1,4 @@
-"""The student: Gemma's encoder, mean pooling, two Dense layers, and a probe into the teacher's space.
+"""The student: Gemma's encoder, mean pooling, two Dense layers, and two probes into the teacher's space.
 
 The token table starts from the teacher's vectors of single pieces, which is knowledge of words that few
 steps cannot teach, and is fitted with the head alone first: a good bag of words. The layers come in as a
@@ -9,7 +9,7 @@ never lost, and in the end three quarters of the stream are what layers added: t
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -22,12 +22,15 @@ from torch import nn
 from transformers import AutoConfig, AutoModel
 
 from common.files import read_json
+from tools.starter.words import NONE
 
 Float32 = npt.NDArray[np.float32]
 
 RARE = 1e-3
 """Pieces of this frequency start with half of a rare piece's weight."""
 LEAST_WEIGHT = 0.03
+WORD_SIZE = 5.3
+"""Mean norm of all-MiniLM-L6-v2's states."""
 NORM_SUFFIX = "norm"
 
 
@@ -46,7 +49,7 @@ class Beginning:
 
 
 class Student(nn.Module):
-    """Token ids [batch, tokens] and their mask to sentence vectors float32 [batch, full], not normalised."""
+    """Token ids and their mask [batch, tokens] to sentence vectors, not normalised, and states of tokens."""
 
     def __init__(self, donor: Path, teacher_width: int) -> None:
         """Random weights in the shape of the checkpoint folder `donor`."""
@@ -59,11 +62,12 @@ class Student(nn.Module):
             nn.Linear(one["in_features"], one["out_features"], bias=False) for one in widths
         )
         self.probe = nn.Linear(widths[1]["out_features"], teacher_width, bias=False)
+        self.word_probe = nn.Linear(config.hidden_size, teacher_width)
         self.wordy = False
         """Whether the layers are left out, which leaves a bag of words."""
 
-    def forward(self, ids: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
-        """Sentence vectors of a padded batch: mean over the tokens, through both Dense layers."""
+    def forward(self, ids: torch.Tensor, mask: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """Float32 [batch, full], and the states [batch, tokens, hidden] that these are the means of."""
         if self.wordy:
             states = self.encoder.norm(self.encoder.embed_tokens(ids))
         else:
@@ -71,7 +75,23 @@ class Student(nn.Module):
         kept = mask.unsqueeze(-1).to(states.dtype)
         pooled = (states * kept).sum(1) / kept.sum(1)
         vectors: torch.Tensor = self.second(self.first(pooled))
-        return vectors.float()
+        return vectors.float(), states
+
+    def read_words(
+        self, states: Sequence[torch.Tensor], words: Sequence[torch.Tensor], count: int
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """The word probe's reading of each word's mean state, float32 [count, teacher's], and what was seen.
+
+        states: [batch, tokens, hidden] of several batches; words: the word of each token, below `count`, or
+        NONE.
+        """
+        flat = torch.cat([one.flatten(0, 1) for one in states])
+        owners = torch.cat([one.flatten() for one in words])
+        flat, owners = flat[owners != NONE].float(), owners[owners != NONE]
+        sums = flat.new_zeros(count, flat.shape[1]).index_add(0, owners, flat)
+        tokens = torch.bincount(owners, minlength=count)
+        means = sums / tokens.clamp(min=1).unsqueeze(1)
+        return self.word_probe(means).float(), tokens > 0
 
 
 def fuse_norms(student: Student) -> None:
@@ -156,3 +176,6 @@ def _begin_head(student: Student, basis: torch.Tensor, generator: torch.Generato
     student.second.weight.copy_(spread @ turn.T)
     student.probe.weight.zero_()
     student.probe.weight[:, :kept] = basis
+    student.word_probe.weight.zero_()
+    student.word_probe.weight[:, :kept] = basis * WORD_SIZE / hidden**0.5
+    student.word_probe.bias.zero_()

@@ -54,9 +54,9 @@ class Row:
     title: str | None = None
 
     @property
-    def titled(self) -> str:
-        """The passage as the teacher reads it, which has no place of its own for a title."""
-        return f"{self.title}. {self.passage}" if self.title else self.passage
+    def parts(self) -> tuple[str, ...]:
+        """The title, where there is one, and the passage."""
+        return (self.title, self.passage) if self.title else (self.passage,)
 
 
 def write_shards(pairs: Path, out: Path, seed: int) -> int:
