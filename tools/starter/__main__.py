@@ -32,8 +32,8 @@ from tools.starter.texts import shard_paths, write_shards
 from train.checkpoint import load_sentence_transformer
 
 SEED = 7
-WORDY_TOKENS = 32_768
-TOKENS = 16_384
+WORDY_TOKENS = 65_536
+TOKENS = 32_768
 
 
 def main(arguments: list[str] | None = None) -> int:

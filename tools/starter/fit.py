@@ -47,10 +47,10 @@ class FitConfig:
     """
 
     wordy: bool = False
-    growing_steps: int = 800
+    growing_steps: int = 400
     quiet: float = 0.1
     loud: float = 0.5
-    matrix_rate: float = 2e-3
+    matrix_rate: float = 3e-3
     table_rate: float = 5e-4
     rate: float = 1e-3
     warmup: int = 100

@@ -2,8 +2,8 @@
 
 The token table starts from the teacher's vectors of single pieces, which is knowledge of words that few
 steps cannot teach, and is fitted with the head alone first: a good bag of words. The layers come in as a
-whisper and are made louder step by step, to a size that training may not take back. So the bag of words is
-never lost, and in the end three quarters of the stream are what layers added: they have to be right.
+whisper and are made louder step by step, to a size that training may not take back: in the end three
+quarters of the stream are what layers added, and they have to be right.
 """
 
 from __future__ import annotations
