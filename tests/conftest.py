@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from sharing import shared
+from sharing import shared, too_little_room
 
 from export.artifact import Artifact, open_artifact
 from export.session import OnnxSession
@@ -32,6 +32,12 @@ from quantize.quantize import quantize_artifact
 DIMS = (768, 128)
 
 signal.signal(signal.SIGINT, signal.default_int_handler)  # which a shell's background job starts without
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Before a run in several processes, which is one of all tests: a disk that fills up fails anything."""
+    if getattr(config.option, "numprocesses", None) and (lacking := too_little_room(tempfile.gettempdir())):
+        pytest.exit(lacking, returncode=2)
 
 
 def pytest_sessionfinish() -> None:

@@ -1,13 +1,25 @@
-"""Folders that are made once a run, whichever of pytest's worker processes comes first."""
+"""Folders that are made once a run, whichever of pytest's worker processes comes first; room for them."""
 
 import fcntl
 import os
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from common.files import whole_folder
+
+NEEDED_GB = 4
+"""Of free disk: all tests in two processes have 2.4 GB of it at once."""
+
+
+def too_little_room(folder: str, needed: float = NEEDED_GB) -> str | None:
+    """Why a run of all tests has to fail for want of disk in `folder`, or None."""
+    free = shutil.disk_usage(folder).free / 1e9
+    return (
+        None if free >= needed else f"{folder}: the tests need {needed} GB of free disk, {free:.1f} are left"
+    )
 
 
 def shared(factory: pytest.TempPathFactory, name: str, make: Callable[[Path], object]) -> Path:
