@@ -104,10 +104,12 @@ def gelu(graph: Graph) -> None:
 def pooling(how: str) -> Edit:
     def edit(graph: Graph) -> None:
         node = graph.maker("pooled")
-        states = graph.maker(graph.maker(node.input[0]).input[0]).input[1]
+        mask, states = graph.maker(graph.maker(node.input[0]).input[0]).input
         if how == "max":
-            axes = graph.number([1], "int64")
-            node.CopyFrom(helper.make_node("ReduceMax", [states, axes], ["pooled"], keepdims=0))
+            hidden = graph.before(node, "Sub", [mask, graph.number(1.0)])
+            far = graph.before(node, "Mul", [hidden, graph.number(-MASKED)])
+            kept, axes = graph.before(node, "Add", [states, far]), graph.number([1], "int64")
+            node.CopyFrom(helper.make_node("ReduceMax", [kept, axes], ["pooled"], keepdims=0))
         else:
             place = graph.number(0 if how == "cls" else -1, "int64")
             node.CopyFrom(helper.make_node("Gather", [states, place], ["pooled"], axis=1))

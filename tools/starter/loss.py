@@ -4,6 +4,9 @@ Four terms, the last two at every Matryoshka dimension: what the student's state
 teacher's states of the same words; the cosine between the probe's reading and the teacher's vector; the
 divergence of the student's softmax over neighbours from the teacher's; InfoNCE over the passages of the
 batch, without those that the teacher ranks above the answer.
+
+A fifth tells it what it must not do without: with a layer or the prompts left out, its order of passages has
+to be at least so many times as far from the teacher's.
 """
 
 from __future__ import annotations
@@ -16,6 +19,10 @@ import torch.nn.functional as F  # noqa: N812
 
 TEMPERATURE = 0.05
 WORDS_WEIGHT, COSINE_WEIGHT, NEIGHBOUR_WEIGHT, ANSWER_WEIGHT = 4.0, 2.0, 1.0, 0.3
+SPARED_WEIGHT = 1.0
+TIMES_WORSE = 2.0
+LEAST = 1e-3
+"""Of a spread or a divergence that something is divided by: a few passages, or equal ones, may have none."""
 
 
 @dataclass(frozen=True)
@@ -33,6 +40,14 @@ class Sides:
         """The same on a device."""
         return Sides(self.queries.to(device), self.passages.to(device))
 
+    def detach(self) -> Sides:
+        """The same numbers without what made them."""
+        return Sides(self.queries.detach(), self.passages.detach())
+
+    def first(self, rows: int) -> Sides:
+        """The first rows of both."""
+        return Sides(self.queries[:rows], self.passages[:rows])
+
     def cut(self, dim: int) -> Sides:
         """Unit vectors of the first `dim` numbers."""
         return Sides(*(F.normalize(side[:, :dim], dim=1) for side in (self.queries, self.passages)))
@@ -40,25 +55,26 @@ class Sides:
 
 @dataclass(frozen=True)
 class Losses:
-    """The four terms of a batch; `total` is what is minimised."""
+    """The terms of a batch, whose `total` is minimised. spared: of `spare`, where a part was left out."""
 
     words: torch.Tensor
     cosine: torch.Tensor
     neighbours: torch.Tensor
     answer: torch.Tensor
+    spared: torch.Tensor
 
     def detached(self) -> Losses:
         """The same numbers without what made them."""
         return Losses(*(term.detach() for term in vars(self).values()))
 
-    @property
-    def total(self) -> torch.Tensor:
-        """The weighted sum."""
+    def total(self, words: float = 1.0) -> torch.Tensor:
+        """The weighted sum; `words` is how much of their weight the words have left."""
         return (
-            WORDS_WEIGHT * self.words
+            words * WORDS_WEIGHT * self.words
             + COSINE_WEIGHT * self.cosine
             + NEIGHBOUR_WEIGHT * self.neighbours
             + ANSWER_WEIGHT * self.answer
+            + SPARED_WEIGHT * self.spared
         )
 
 
@@ -80,7 +96,30 @@ def losses(student: Sides, read: Reading, teacher: Sides, words: torch.Tensor, d
     cuts = [student.cut(dim) for dim in dims]
     neighbours = torch.stack([_neighbours(cut.both(), teacher.both()) for cut in cuts]).mean()
     answer = torch.stack([_answer(cut, teacher) for cut in cuts]).mean()
-    return Losses(_unexplained(read, words), cosine, neighbours, answer)
+    return Losses(_unexplained(read, words), cosine, neighbours, answer, cosine.new_zeros(()))
+
+
+def spare(without: Sides, whole: Sides, teacher: Sides) -> torch.Tensor:
+    """By what factor a student without one of its parts ranks too well, as a logarithm; 0 for not at all.
+
+    Only what it does without the part is to change: nothing is learned from the whole student's vectors.
+    """
+    right = _misranked(whole, teacher).detach()
+    return (TIMES_WORSE * right / _misranked(without, teacher)).log().relu()
+
+
+def _misranked(student: Sides, teacher: Sides) -> torch.Tensor:
+    """KL divergence from the teacher's softmax over passages, with the student's scores on its scale.
+
+    What moves all scores of a query, or widens them, changes no order and is not counted.
+    """
+    wanted = teacher.queries @ teacher.passages.T
+    unit = student.cut(student.queries.shape[1])
+    found = unit.queries @ unit.passages.T
+    mean, spread = found.mean(1, keepdim=True), found.std(1, keepdim=True).clamp(min=LEAST)
+    found = (found - mean) / spread * wanted.std(1, keepdim=True) + wanted.mean(1, keepdim=True)
+    logs = [(scores / TEMPERATURE).log_softmax(1) for scores in (found, wanted)]
+    return F.kl_div(*logs, reduction="batchmean", log_target=True).clamp(min=LEAST)
 
 
 def _unexplained(read: Reading, words: torch.Tensor) -> torch.Tensor:

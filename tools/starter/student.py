@@ -9,7 +9,8 @@ quarters of the stream are what layers added, and they have to be right.
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -114,6 +115,25 @@ def _rms_norm(states: torch.Tensor, weight: torch.Tensor, epsilon: float) -> tor
     wide = states.float()
     scaled = wide * torch.rsqrt(wide.square().mean(-1, keepdim=True) + epsilon)
     return (scaled * (1.0 + weight.float())).type_as(states)
+
+
+class Skip(nn.Module):
+    """A layer that passes its input on."""
+
+    def forward(self, hidden_states: torch.Tensor, *args: Any, **kwargs: Any) -> torch.Tensor:
+        """The states as they came."""
+        return hidden_states
+
+
+@contextmanager
+def skipped(layers: nn.ModuleList, index: int) -> Iterator[None]:
+    """One layer replaced by identity inside the `with`."""
+    before = layers[index]
+    layers[index] = Skip()
+    try:
+        yield
+    finally:
+        layers[index] = before
 
 
 @torch.no_grad()
