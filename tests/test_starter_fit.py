@@ -1,9 +1,12 @@
 """The training of the starter on a tiny student: what it minimises, its order, and resuming to the bit."""
 
 import dataclasses
+import itertools
 import math
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytest
 import tiny_starter
 import torch
@@ -11,6 +14,7 @@ from safetensors.torch import load_file
 from tokenizers import Tokenizer
 
 from common.errors import UserError
+import tools.starter.texts
 from tools.starter.batches import Order, Place, batches, training_shards
 from tools.starter.encoding import encode_shard
 from tools.starter.fit import FitConfig, Run, fit, machine_of
@@ -231,14 +235,48 @@ def test_a_run_of_words_leaves_the_layers_alone_and_the_next_begins_from_it(
     layer, table = "encoder.layers.0.mlp.up_proj.weight", "encoder.embed_tokens.weight"
     assert torch.equal(after[f"student.{layer}"], before[layer])
     student = tiny_starter.new_student(order.donor)
-    student.load_state_dict(averaged(tmp_path))
+    student.load_state_dict(averaged([tmp_path]))
     assert torch.equal(student.state_dict()[table], after[f"average.{table}"])
     assert not torch.equal(student.state_dict()[table], before[table])
 
 
+def test_several_runs_give_the_mean_of_their_weights(order: Order, tmp_path: Path) -> None:
+    first = trained(order, tmp_path / "a", dataclasses.replace(CONFIG, steps=1))
+    second = trained(order, tmp_path / "b", dataclasses.replace(CONFIG, steps=3))
+    name = "encoder.embed_tokens.weight"
+    expected = (first[f"average.{name}"] + second[f"average.{name}"]) / 2
+    assert torch.allclose(averaged([tmp_path / "a", tmp_path / "b"])[name], expected)
+    assert torch.equal(averaged([tmp_path / "a"])[name], first[f"average.{name}"])
+
+
+def test_a_run_may_begin_with_a_later_shard(order: Order, tmp_path: Path, monkeypatch: Any) -> None:
+    monkeypatch.setattr(tools.starter.texts, "SHARD_ROWS", 20)
+    shards = tiny_starter.write_order(tmp_path, order.donor)
+    machine = machine_of(tiny_starter.new_student(order.donor), CONFIG)
+    progress = fit(machine, dataclasses.replace(shards, first=2), CONFIG, Run(tmp_path), print)
+    assert progress.place == Place(1, 0, 1)
+    with pytest.raises(UserError, match=r"first shard 3: .* has 3 to train on, from 0"):
+        next(batches(shards, Place(shard=3)))
+
+
+def test_a_gentler_run_has_a_share_of_every_rate() -> None:
+    config = FitConfig(steps=100, decay=20)
+    assert config.gentler(0.25).rates(50) == tuple(0.25 * rate for rate in config.rates(50))
+
+
+def test_batches_by_topic_are_of_passages_that_the_teacher_finds_alike(order: Order) -> None:
+    def likeness(topics: int) -> float:
+        run = batches(dataclasses.replace(order, topics=topics, tokens=150), Place())
+        drawn = [batch for batch in itertools.islice(run, 30) if batch.after.epoch == 0]
+        assert len(drawn) > 8
+        return float(np.mean([one.teacher.passages.mean(0).norm() for one in drawn]))
+
+    assert likeness(8) > likeness(1) + 0.05
+
+
 def test_words_of_a_folder_without_a_run_are_refused(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"no state.safetensors in it, which a run leaves"):
-        averaged(tmp_path)
+        averaged([tmp_path])
 
 
 def test_the_layers_grow_as_loud_as_they_shall(order: Order, tmp_path: Path) -> None:

@@ -32,7 +32,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def checkpoint(run: Path) -> Path:
-    assemble(run, run / "donor", run / "checkpoint")
+    assemble([run], run / "donor", run / "checkpoint")
     return run / "checkpoint"
 
 
@@ -81,5 +81,5 @@ def test_an_assembled_checkpoint_gives_the_averaged_student_s_vectors(run: Path,
 
 
 def test_a_run_without_a_state_cannot_be_assembled(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match=r"no state.safetensors in it; run `fit` first"):
-        assemble(tmp_path, tmp_path, tmp_path / "out")
+    with pytest.raises(UserError, match=r"no state.safetensors in it, which a run leaves"):
+        assemble([tmp_path], tmp_path, tmp_path / "out")

@@ -5,7 +5,7 @@
     words     train the token table and the head, without the layers
     fit       train everything; interrupted, this and `words` go on where they were
     sharpen   train on, so that no layer can be done without, and with more capitals
-    assemble  a Sentence Transformers folder from a run
+    assemble  a Sentence Transformers folder from a run, or from the mean of several
     judge     what each layer of a checkpoint is worth
 
 Every stage continues what an earlier call left and refuses to overwrite what is whole.
@@ -22,7 +22,7 @@ import torch
 
 from common.errors import UserError
 from pocketvec import STARTER_MODEL
-from tools.starter.assemble import AVERAGE, STUDENT, assemble
+from tools.starter.assemble import assemble
 from tools.starter.batches import Order
 from tools.starter.beginning import new_student
 from tools.starter.fit import WORDY_TABLE_RATE, FitConfig, Run, fit, machine_of
@@ -36,7 +36,7 @@ from train.checkpoint import load_sentence_transformer
 SEED = 7
 WORDY_TOKENS = 65_536
 TOKENS = 16_384
-SHARPENING: dict[str, Any] = {"quiet": FitConfig.loud, "needed": True}
+SHARPENING: dict[str, Any] = {"quiet": FitConfig.loud, "needed": True, "warmup": 20}
 """What differs in `sharpen`: layers are loud from the first step on, and needed."""
 
 
@@ -69,18 +69,20 @@ def _words(given: argparse.Namespace) -> None:
 
 def _fit(given: argparse.Namespace) -> None:
     order = Order(given.texts, given.donor, SEED, given.tokens)
-    _train(_after(given.words, given), order, FitConfig(**_length(given)), given)
+    _train(_after([given.words], given), order, FitConfig(**_length(given)), given)
 
 
 def _sharpen(given: argparse.Namespace) -> None:
-    order = Order(given.texts, given.donor, SEED + 1, given.tokens, capitals=given.capitals)
-    _train(_after(given.fitted, given), order, FitConfig(**SHARPENING, **_length(given)), given)
+    drawn = {name: getattr(given, name) for name in ("capitals", "first", "topics")}
+    order = Order(given.texts, given.donor, SEED + 1, given.tokens, **drawn)
+    config = FitConfig(**SHARPENING, **_length(given)).gentler(given.rates)
+    _train(_after(given.fitted, given), order, config, given)
 
 
-def _after(run: Path, given: argparse.Namespace) -> Student:
-    """A student with the averaged weights of a run."""
+def _after(runs: list[Path], given: argparse.Namespace) -> Student:
+    """A student with the averaged weights of a run, or the mean of several runs' ones."""
     student = Student(given.donor, read_lesson(shard_paths(given.texts)[0]).vectors.shape[1])
-    student.load_state_dict(averaged(run))
+    student.load_state_dict(averaged(runs))
     return student
 
 
@@ -98,7 +100,7 @@ def _train(student: Student, order: Order, config: FitConfig, given: argparse.Na
 
 
 def _assemble(given: argparse.Namespace) -> None:
-    assemble(given.run, given.donor, given.out, STUDENT if given.last else AVERAGE)
+    assemble(given.run, given.donor, given.out)
 
 
 def _judge(given: argparse.Namespace) -> None:
@@ -146,12 +148,19 @@ def _parser() -> argparse.ArgumentParser:
     for one in (teach, wordy):
         one.add_argument("--teacher", type=Path, required=True, help="a Sentence Transformers folder")
     fitting.add_argument("--words", type=Path, required=True, help="the run of `words` to begin from")
-    sharpening.add_argument("--fitted", type=Path, required=True, help="the run of `fit` to begin from")
+    sharpening.add_argument(
+        "--fitted", type=Path, action="append", required=True, help="a run to begin from; of several, their mean"
+    )
+    sharpening.add_argument("--topics", type=int, default=1, help="batches of one topic each, so many a shard")
+    sharpening.add_argument("--first", type=int, default=0, help="the shard to begin with")
+    sharpening.add_argument("--rates", type=float, default=1.0, help="share of the rates of `fit`")
     sharpening.add_argument("--capitals", type=float, default=0.3, help="share of rows whose words get some")
     for one in (teach, wordy, fitting, sharpening):
         one.add_argument("--pause", type=Path, help="nothing is done while this file exists")
-    for one in (wordy, fitting, sharpening, assembling):
+    for one in (wordy, fitting, sharpening):
         one.add_argument("--run", type=Path, required=True)
+    assembling.add_argument("--run", type=Path, action="append", required=True, help="of several, their mean")
+    for one in (wordy, fitting, sharpening, assembling):
         one.add_argument("--donor", type=Path, default=STARTER_MODEL, help="lends shape and tokenizer")
     for one, tokens in ((wordy, WORDY_TOKENS), (fitting, TOKENS), (sharpening, TOKENS)):
         one.add_argument("--steps", type=int, required=True, help="of the whole run")
@@ -162,7 +171,6 @@ def _parser() -> argparse.ArgumentParser:
         one.add_argument("--fuse", action=argparse.BooleanOptionalAction, default=True)
         one.add_argument("--bfloat16", action=argparse.BooleanOptionalAction, default=True)
     assembling.add_argument("--out", type=Path, required=True)
-    assembling.add_argument("--last", action="store_true", help="the last step's weights, not the average")
     judging.add_argument("model", type=Path)
     judging.add_argument("--data", type=Path, required=True, help="a folder in BEIR layout")
     judging.add_argument("--split", default="test")

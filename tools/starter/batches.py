@@ -15,6 +15,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
+from common.errors import UserError
 from tools.starter.encoding import Encoded, Text, encode_shard
 from tools.starter.loss import Sides
 from tools.starter.teacher import lesson_path
@@ -91,7 +92,8 @@ class Order:
     """Where the texts are and how batches are drawn from them.
 
     tokens: padded ones of a batch, at most; held_out: shards at the end that no batch is drawn from;
-    capitals: the share of rows in which words get some.
+    capitals: the share of rows in which words get some. first: the shard that the first epoch begins with.
+    topics: into how many a shard is divided, so that the texts of a batch are hard to tell apart; 1 for not.
     """
 
     texts: Path
@@ -100,11 +102,15 @@ class Order:
     tokens: int
     held_out: int = 1
     capitals: float = 0.0
+    first: int = 0
+    topics: int = 1
 
 
 def batches(order: Order, start: Place) -> Iterator[Batch]:
     """Batches from `start` on, without end; waits for shards that the teacher has not reached yet."""
     shards = training_shards(order)
+    if start.shard >= len(shards):
+        raise UserError(f"first shard {start.shard}: {order.texts} has {len(shards)} to train on, from 0")
     place = start
     while True:
         encoded = encode_shard(wait_for(shards[place.shard]), order.donor, order.capitals)
@@ -138,8 +144,18 @@ def _draw(encoded: Encoded, order: Order, place: Place) -> list[Int64]:
     """Row numbers by batch, for one shard of one epoch."""
     rng = np.random.default_rng([order.seed, place.epoch, place.shard])
     lengths = encoded.lengths() * rng.normal(1, LENGTH_NOISE, len(encoded.queries))
-    drawn = _fill(encoded, np.argsort(lengths, kind="stable").tolist(), order.tokens)
+    sorted_rows = np.lexsort((lengths, _topics(encoded, order.topics, rng)))
+    drawn = _fill(encoded, sorted_rows.tolist(), order.tokens)
     return [drawn[index] for index in rng.permutation(len(drawn))]
+
+
+def _topics(encoded: Encoded, count: int, rng: np.random.Generator) -> Int64:
+    """The topic of each row, int64 [rows]: which of `count` drawn passages the teacher finds nearest to its own."""
+    if count == 1:
+        return np.zeros(len(encoded.queries), np.int64)
+    passages = encoded.lesson.vectors[len(encoded.queries) :].astype(np.float32)
+    drawn = passages[rng.choice(len(passages), min(count, len(passages)), replace=False)]
+    return np.asarray((passages @ drawn.T).argmax(axis=1), np.int64)
 
 
 def _fill(encoded: Encoded, rows: list[int], tokens: int) -> list[Int64]:

@@ -21,7 +21,7 @@ import torch
 
 from common.dims import STANDARD_DIMS
 from common.errors import UserError
-from tools.starter.batches import Batch, Order, Tokens, batches
+from tools.starter.batches import Batch, Order, Place, Tokens, batches
 from tools.starter.loss import Losses, Reading, Sides, losses, spare
 from tools.starter.state import Machine, Progress, load_state, save_state
 from tools.starter.student import Student, hold_branches, skipped
@@ -79,6 +79,11 @@ class FitConfig:
         values = asdict(dataclasses.replace(self, steps=1, decay=1, words_decay=1))
         return {name: list(value) if isinstance(value, tuple) else value for name, value in values.items()}
 
+    def gentler(self, share: float) -> FitConfig:
+        """The same with a share of each rate."""
+        names = ("matrix_rate", "table_rate", "rate")
+        return dataclasses.replace(self, **{name: share * getattr(self, name) for name in names})
+
     def rates(self, step: int) -> tuple[float, float, float]:
         """The rates of a step, counted from 0: of the matrices, the table and the rest."""
         factor = max(0.0, min(1.0, (step + 1) / self.warmup, (self.steps - step) / self.decay))
@@ -99,7 +104,7 @@ class Run:
     """Where a run lives, how long it may go on, and what makes it wait."""
 
     folder: Path
-    save_seconds: float = 60.0
+    save_seconds: float = 240.0
     pause: Path | None = None
 
 
@@ -123,8 +128,10 @@ def fit(machine: Machine, order: Order, config: FitConfig, run: Run, say: Callab
         "seed": order.seed,
         "tokens": order.tokens,
         "capitals": order.capitals,
+        "first": order.first,
+        "topics": order.topics,
     }
-    progress = load_state(run.folder, machine, settings) or Progress()
+    progress = load_state(run.folder, machine, settings) or Progress(place=Place(shard=order.first))
     saved, spent = time.monotonic(), time.process_time()
     recent: list[Losses] = []
     following = batches(order, progress.place)
