@@ -13,8 +13,8 @@ import torch
 from safetensors.torch import load_file
 from tokenizers import Tokenizer
 
-from common.errors import UserError
 import tools.starter.texts
+from common.errors import UserError
 from tools.starter.batches import Order, Place, batches, training_shards
 from tools.starter.encoding import encode_shard
 from tools.starter.fit import FitConfig, Run, fit, machine_of
@@ -240,13 +240,20 @@ def test_a_run_of_words_leaves_the_layers_alone_and_the_next_begins_from_it(
     assert not torch.equal(student.state_dict()[table], before[table])
 
 
-def test_several_runs_give_the_mean_of_their_weights(order: Order, tmp_path: Path) -> None:
+def test_several_runs_give_the_mean_of_their_weights_or_what_one_learned_beyond_another(
+    order: Order, tmp_path: Path
+) -> None:
     first = trained(order, tmp_path / "a", dataclasses.replace(CONFIG, steps=1))
     second = trained(order, tmp_path / "b", dataclasses.replace(CONFIG, steps=3))
     name = "encoder.embed_tokens.weight"
     expected = (first[f"average.{name}"] + second[f"average.{name}"]) / 2
     assert torch.allclose(averaged([tmp_path / "a", tmp_path / "b"])[name], expected)
     assert torch.equal(averaged([tmp_path / "a"])[name], first[f"average.{name}"])
+    runs = [tmp_path / "a", tmp_path / "b", tmp_path / "a"]
+    beyond = 1.5 * second[f"average.{name}"] - 0.5 * first[f"average.{name}"]  # 1 + -1.5 of the first
+    assert torch.allclose(averaged(runs, [1, 1.5, -1.5])[name], beyond, atol=1e-6)
+    with pytest.raises(UserError, match=r"shares \[1, 1\]: must be one for each of 2 runs and sum to 1"):
+        averaged(runs[:2], [1, 1])
 
 
 def test_a_run_may_begin_with_a_later_shard(order: Order, tmp_path: Path, monkeypatch: Any) -> None:
@@ -254,7 +261,7 @@ def test_a_run_may_begin_with_a_later_shard(order: Order, tmp_path: Path, monkey
     shards = tiny_starter.write_order(tmp_path, order.donor)
     machine = machine_of(tiny_starter.new_student(order.donor), CONFIG)
     progress = fit(machine, dataclasses.replace(shards, first=2), CONFIG, Run(tmp_path), print)
-    assert progress.place == Place(1, 0, 1)
+    assert progress.place == Place(1, 0, 0)
     with pytest.raises(UserError, match=r"first shard 3: .* has 3 to train on, from 0"):
         next(batches(shards, Place(shard=3)))
 

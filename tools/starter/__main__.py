@@ -100,7 +100,7 @@ def _train(student: Student, order: Order, config: FitConfig, given: argparse.Na
 
 
 def _assemble(given: argparse.Namespace) -> None:
-    assemble(given.run, given.donor, given.out)
+    assemble(given.run, given.donor, given.out, given.shares)
 
 
 def _judge(given: argparse.Namespace) -> None:
@@ -115,6 +115,10 @@ def _judge(given: argparse.Namespace) -> None:
     for name, score in judge(given.model, data, given.dim):
         whole = whole or score
         _say(f"{name:<20} {score:.4f} {score / whole - 1:+8.1%}")
+
+
+def _numbers(text: str) -> list[float]:
+    return [float(number) for number in text.split(",")]
 
 
 def _say(line: str) -> None:
@@ -149,9 +153,15 @@ def _parser() -> argparse.ArgumentParser:
         one.add_argument("--teacher", type=Path, required=True, help="a Sentence Transformers folder")
     fitting.add_argument("--words", type=Path, required=True, help="the run of `words` to begin from")
     sharpening.add_argument(
-        "--fitted", type=Path, action="append", required=True, help="a run to begin from; of several, their mean"
+        "--fitted",
+        type=Path,
+        action="append",
+        required=True,
+        help="a run to begin from; of several, their mean",
     )
-    sharpening.add_argument("--topics", type=int, default=1, help="batches of one topic each, so many a shard")
+    sharpening.add_argument(
+        "--topics", type=int, default=1, help="batches of one topic each, so many a shard"
+    )
     sharpening.add_argument("--first", type=int, default=0, help="the shard to begin with")
     sharpening.add_argument("--rates", type=float, default=1.0, help="share of the rates of `fit`")
     sharpening.add_argument("--capitals", type=float, default=0.3, help="share of rows whose words get some")
@@ -160,6 +170,9 @@ def _parser() -> argparse.ArgumentParser:
     for one in (wordy, fitting, sharpening):
         one.add_argument("--run", type=Path, required=True)
     assembling.add_argument("--run", type=Path, action="append", required=True, help="of several, their mean")
+    assembling.add_argument(
+        "--shares", type=_numbers, help="1,0.5,-0.5: other parts of the runs than the same"
+    )
     for one in (wordy, fitting, sharpening, assembling):
         one.add_argument("--donor", type=Path, default=STARTER_MODEL, help="lends shape and tokenizer")
     for one, tokens in ((wordy, WORDY_TOKENS), (fitting, TOKENS), (sharpening, TOKENS)):

@@ -17,13 +17,13 @@ PLACES = {"encoder.": "", "first.": "2_Dense", "second.": "3_Dense"}
 """Where a part of the student goes, by its prefix; the probe goes nowhere."""
 
 
-def assemble(runs: Sequence[Path], donor: Path, out: Path) -> None:
-    """Write the checkpoint folder `out` in bfloat16, whole or not at all: a run's average, or several runs' mean.
+def assemble(runs: Sequence[Path], donor: Path, out: Path, shares: Sequence[float] | None = None) -> None:
+    """Write the checkpoint folder `out` in bfloat16, whole or not at all: what `averaged` makes of the runs.
 
-    The model card is the donor's and has to be written anew. Raises UserError for a run without a state and
-    for an `out` that exists.
+    The model card is the donor's and has to be written anew. Raises UserError for a run without a state, for
+    wrong shares and for an `out` that exists.
     """
-    weights = averaged(runs)
+    weights = averaged(runs, shares)
     with whole_folder(out) as folder:
         shutil.copytree(donor, folder, dirs_exist_ok=True, ignore=shutil.ignore_patterns(WEIGHTS_NAME))
         for prefix, place in PLACES.items():

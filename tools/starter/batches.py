@@ -150,7 +150,7 @@ def _draw(encoded: Encoded, order: Order, place: Place) -> list[Int64]:
 
 
 def _topics(encoded: Encoded, count: int, rng: np.random.Generator) -> Int64:
-    """The topic of each row, int64 [rows]: which of `count` drawn passages the teacher finds nearest to its own."""
+    """The topic of each row, int64 [rows]: the passage that the teacher finds nearest, of `count` drawn."""
     if count == 1:
         return np.zeros(len(encoded.queries), np.int64)
     passages = encoded.lesson.vectors[len(encoded.queries) :].astype(np.float32)

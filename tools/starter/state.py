@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -68,14 +69,23 @@ def load_state(folder: Path, machine: Machine, settings: dict[str, Any]) -> Prog
     return from_dict(Progress, json.loads(notes["progress"]), str(path))
 
 
-def averaged(folders: Sequence[Path]) -> dict[str, torch.Tensor]:
-    """The averaged weights of a run by name, or of several runs the mean.
+def averaged(folders: Sequence[Path], shares: Sequence[float] | None = None) -> dict[str, torch.Tensor]:
+    """The averaged weights of a run by name, or of several runs their mean, or their sum with `shares`.
 
     Runs that came from the same weights lie so near to each other that their mean is a model too, and often a
-    better one than each (Wortsman et al. 2022, "Model soups"). Raises UserError for a folder without a run.
+    better one than each (Wortsman et al. 2022, "Model soups"). With a share below 0, what one run has learned
+    beyond another is added to a third (Ilharco et al. 2023, "Editing models with task arithmetic"). Raises
+    UserError for a folder without a run and for shares that do not sum to 1, one for each.
     """
+    shares = shares or [1 / len(folders)] * len(folders)
+    if len(shares) != len(folders) or not math.isclose(sum(shares), 1, abs_tol=1e-9):
+        raise UserError(f"shares {list(shares)}: must be one for each of {len(folders)} runs and sum to 1")
     tables = [_average_of(folder) for folder in folders]
-    return {name: torch.stack([table[name] for table in tables]).mean(0) for name in tables[0]}
+    parts = list(zip(shares, tables, strict=True))
+    return {
+        name: sum((share * one[name] for share, one in parts[1:]), parts[0][0] * value)
+        for name, value in tables[0].items()
+    }
 
 
 def _average_of(folder: Path) -> dict[str, torch.Tensor]:
