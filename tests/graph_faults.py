@@ -106,7 +106,8 @@ def pooling(how: str) -> Edit:
         node = graph.maker("pooled")
         mask, states = graph.maker(graph.maker(node.input[0]).input[0]).input
         if how == "max":
-            hidden = graph.before(node, "Sub", [mask, graph.number(1.0)])
+            column = graph.before(node, "Transpose", [mask], perm=[0, 2, 1])
+            hidden = graph.before(node, "Sub", [column, graph.number(1.0)])
             far = graph.before(node, "Mul", [hidden, graph.number(-MASKED)])
             kept, axes = graph.before(node, "Add", [states, far]), graph.number([1], "int64")
             node.CopyFrom(helper.make_node("ReduceMax", [kept, axes], ["pooled"], keepdims=0))
@@ -133,7 +134,7 @@ def neighbours(graph: Graph) -> None:
     """A share of the batch's mean in each pooled vector; alone it only makes it longer."""
     node = next(one for one in graph.proto.graph.node if "pooled" in one.input)
     mean = graph.before(node, "ReduceMean", ["pooled", graph.number([0], "int64")])
-    graph.change_input(node, 0, "Add", graph.before(node, "Mul", [mean, graph.number(0.1)]))
+    graph.change_input(node, 0, "Add", graph.before(node, "Mul", [mean, graph.number(0.2)]))
 
 
 def not_normalised(graph: Graph) -> None:
@@ -168,8 +169,8 @@ def cut_last(graph: Graph) -> None:
     graph.proto.graph.output[0].type.tensor_type.shape.dim.add(dim_value=128)
 
 
-def scales_doubled(graph: Graph) -> None:
-    """One product of each layer twice as large as it should be, where no norm follows."""
+def scales_quadrupled(graph: Graph) -> None:
+    """One product of each layer four times as large as it should be, where no norm follows."""
     for index in range(LAYERS):
         node = graph.maker(f"layers.{index}.mlp.gate_proj.product")
-        graph.change_input(node, 0, "Mul", graph.number(2.0))
+        graph.change_input(node, 0, "Mul", graph.number(4.0))

@@ -74,7 +74,7 @@ def test_a_text_of_any_length_gives_the_references_vector(
 ) -> None:
     """A window one key wider or narrower shows from 65 tokens on."""
     ids = ids_of(length)
-    assert np.abs(embed(fp32, ids) - reference(starter, ids, 768)).max() < 2e-5
+    assert np.abs(embed(fp32, ids) - reference(starter, ids, 768)).max() < 1e-4
 
 
 def test_a_batch_of_texts_gives_what_each_gives_alone(fp32: Embedder) -> None:

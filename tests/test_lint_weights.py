@@ -96,7 +96,8 @@ def exchanged(first: str, second: str) -> Edit:
 
 CASES = [
     ("rows-shuffled", "the same rows in another order", shuffled(TABLE), PRECISIONS),
-    ("rows-shuffled", "'layers.2.mlp.down_proj.weight' all rows", shuffled(DOWN.format(2)), PRECISIONS),
+    ("rows-shuffled", "'layers.2.mlp.down_proj.weight' all rows", shuffled(DOWN.format(2)), PRECISIONS[:3]),
+    ("rows-shuffled", "'layers.2.mlp.down_proj.weight' rows 0 to 255", shuffled(DOWN.format(2)), ("q4_0",)),
     ("rows-shuffled", "rows 40 to 43, 1 of 64 groups", neighbours(DOWN.format(0)), ("fp32", "q8_0", "int8")),
     ("weight-altered", "rows 40 to 43, 1 of 64 groups", neighbours(DOWN.format(0)), ("q4_0",)),
     ("block-zeroed", "in row 5, from column 32 on", zeroed(TABLE), PRECISIONS),
@@ -107,12 +108,19 @@ CASES = [
         times(O_PROJ.format(1), 2),
         PRECISIONS,
     ),
-    ("scale-off", "all rows: -1 times", times(O_PROJ.format(1), -1), PRECISIONS),
+    ("scale-off", "all rows: -1 times", times(O_PROJ.format(1), -1), PRECISIONS[:3]),
+    ("scale-off", "all rows: -0.99 times", times(O_PROJ.format(1), -1), ("q4_0",)),
     (
         "scale-off",
         "rows 64 to 127, ",
         times(DOWN.format(1), 0.5, slice(64, 128)),
-        PRECISIONS,
+        PRECISIONS[:3],
+    ),
+    (
+        "scale-off",
+        "rows 64 to 119, 12 of 64 groups: 0.49 times",
+        times(DOWN.format(1), 0.5, slice(64, 128)),
+        ("q4_0",),
     ),
     ("scale-off", "'embed_tokens.weight' all rows: 2 times", times(TABLE, 2), ("fp32", "q4_0")),
     ("scale-off", "'head.0.weight' all rows: 2 times", times(HEAD, 2), PRECISIONS[:3]),

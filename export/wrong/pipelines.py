@@ -33,7 +33,7 @@ SHORT_TEXTS = {
 LONG_WORDS = tuple(
     "The tide book gives height and board gives truth while every reeve decides at dawn".split()  # noqa: SIM905
 )
-BEYOND_WINDOW = 2.1
+BEYOND_WINDOW = 3
 """Tokens of the long probe as a multiple of the window, so that one of twice the width is told from none."""
 NOTHING = 1e-6
 """A wrong pipeline that moves no vector by more than this is no fault of the model at hand."""
