@@ -33,10 +33,11 @@ INT8_COMPUTE = 4
 """MatMulNBits accuracy_level: activations are rounded to int8 block by block for the product.
 
 On x86 with VNNI an 8-bit product of 16 tokens ran 3 times faster than with float32 activations, and the
-worst golden cosine of the starter moved by less than 0.0001.
+worst golden cosine of the first starter moved by less than 0.0001.
 """
 FLOAT_COMPUTE = 1
-"""For the head, one row a text: nothing to gain, and a rounded pooled vector moved NDCG by 0.5 %."""
+"""For the head, one row a text: nothing to gain; a rounded pooled vector moved NDCG of the first starter by
+0.5 %."""
 LARGEST = 127
 MIDDLE = 128
 """uint8 code of zero: x86 has no fast product of two signed operands."""

@@ -3,8 +3,8 @@
 The head's input columns are equalised: column c is divided by its largest magnitude and the pooled vector
 multiplied by it, which changes nothing in exact arithmetic. A pooled Gemma vector has a component ten times
 larger than the rest whose column in the head is small; block rounding would give that column the error of
-its large neighbours. On the starter this is the difference between a worst golden cosine of 0.80 and 0.90 at
-Q4_0 (tests/test_quantize.py holds it).
+its large neighbours. On the first starter (docs/starter.md) this was the difference between a worst golden
+cosine of 0.80 and 0.90 at Q4_0; tests/test_quantize.py holds what it does to that column.
 """
 
 from __future__ import annotations

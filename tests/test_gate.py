@@ -26,7 +26,7 @@ def test_a_profile_within_every_default_limit_passes() -> None:
     [
         (
             {"ndcg_drop_same_dim": drop(0.2)},
-            "ndcg_drop_same_dim 0.2 [0.199, 0.201] is above 0.02 (q4_0",
+            "ndcg_drop_same_dim 0.2 [0.199, 0.201] is above 0.024 (q4_0",
         ),
         ({"ndcg_drop_full_dim": drop(0.3)}, "ndcg_drop_full_dim 0.3 [0.299, 0.301] is above"),
         ({"ndcg_drop_asymmetric": drop(0.3)}, "ndcg_drop_asymmetric 0.3 [0.299, 0.301] is above"),

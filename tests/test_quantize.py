@@ -97,7 +97,7 @@ def unpack(packed: np.ndarray, bits: int) -> np.ndarray:
     return nibbles.astype(np.float32) - 8
 
 
-def test_equalised_columns_take_three_tenths_off_the_error_of_the_heads_smallest_column(artifacts: Path) -> None:
+def test_equalised_columns_take_three_tenths_off_the_error_of_the_smallest(artifacts: Path) -> None:
     source = read_onnx(artifacts / "onnx-fp32-768d" / "model.onnx")
     head = next(weight for weight in find_weights(source) if weight.name == HEAD_INPUT)
     codec, shape = Q4_0, head.matrix.shape
