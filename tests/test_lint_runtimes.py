@@ -257,7 +257,7 @@ OWN = "gemma-embedding."
         ("scale-off", tensor("blk.2.ffn_down.weight", double_scales)),
         ("rows-shuffled", tensor("token_embd.weight", shuffle)),
         ("rows-shuffled", tensor("blk.1.attn_q.weight", shuffle)),
-        ("weight-altered", tensor("dense_2.weight", shuffle)),
+        ("rows-shuffled", tensor("dense_2.weight", shuffle)),
         ("block-zeroed", tensor("blk.0.attn_output.weight", zero_codes)),
         ("data-beyond-file", cut_short),
         ("prompt-wrong", other_prompt),

@@ -257,6 +257,7 @@ def test_the_evaluator_agrees_with_embedding_at_each_dimension(small_data: Path)
         corpus={d.id: f"title: {d.title} | text: {d.text}" for d in data.documents},
         relevant_docs={query: set(grades) for query, grades in data.qrels.items()},
         query_prompt=model.prompts["query"],
+        corpus_prompt="",  # it is in the texts; with None theirs puts the document prompt before it
         truncate_dim=128,
         write_csv=False,
     )(model)
