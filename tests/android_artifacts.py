@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from test_bert import build_bert
+from tiny_bert import build_bert
 
 from export.source import open_source
 from export.to_onnx import export_onnx

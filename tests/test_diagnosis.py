@@ -10,7 +10,7 @@ import graph_faults as f
 import mutations as m
 import numpy as np
 import pytest
-from test_bert import build_bert
+from tiny_bert import build_bert
 
 from bench.diagnosis import diagnose
 from export.embedder import Embedder, Opening

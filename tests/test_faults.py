@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from test_bert import build_bert
+from tiny_bert import build_bert
 
 from common.errors import UserError
 from export.manifest import FAULTS_NAME

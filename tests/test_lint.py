@@ -16,7 +16,7 @@ from artifact_editing import (
     set_constant,
     through_half,
 )
-from test_bert import build_bert
+from tiny_bert import build_bert
 
 from common.errors import UserError
 from export.artifact import Artifact, open_artifact

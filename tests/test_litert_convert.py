@@ -13,7 +13,7 @@ import torch
 import transformers
 from ai_edge_litert import schema_py_generated as schema
 from safetensors.torch import load_file, save_file
-from test_bert import build_bert
+from tiny_bert import build_bert
 
 from common.errors import UserError
 from export import litert_convert

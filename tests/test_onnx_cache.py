@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import onnx
 import pytest
-from test_bert import build_bert
+from tiny_bert import build_bert
 
 from bench.cost import Plan, measure_cost
 from common.errors import UserError

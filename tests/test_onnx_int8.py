@@ -6,8 +6,9 @@ from typing import Any
 
 import numpy as np
 import pytest
-from test_bert import TEXTS, build_bert
+from test_bert import TEXTS
 from test_onnx_file import chain, finished, random, run, write
+from tiny_bert import build_bert
 
 from common.errors import UserError
 from export.artifact import open_artifact

@@ -82,6 +82,7 @@ def test_the_students_tokens_find_the_teachers_words_behind_prompt_and_title(
     assert read_lesson(shard).counts.tolist() == [2, 5]  # without the full stop that joins them
     tokenizer = Tokenizer.from_file(str(taught.donor / "tokenizer.json"))
     told = encoded.passages[0]
+    assert row.title
     named = [tokenizer.decode(told.ids[told.words == number].tolist()) for number in range(5)]
     assert [name.strip() for name in named] == [*row.title.split(), *row.passage.split()]
 

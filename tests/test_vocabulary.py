@@ -11,7 +11,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 from sentencepiece import SentencePieceProcessor, sentencepiece_model_pb2
-from test_bert import WORDS, build_bert
+from tiny_bert import WORDS, build_bert
 from tiny_vocabulary import RUSSIAN, SIZE, TEXTS, build_two_scripts, scribbles
 from tokenizers import Tokenizer
 

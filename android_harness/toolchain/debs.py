@@ -15,6 +15,7 @@ import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from common.errors import UserError
 
@@ -30,6 +31,8 @@ Dir::Cache "{state}/cache";
 """
 """Sandbox user: what is downloaded belongs to whoever runs this."""
 TIMEOUT_S = 600
+SAFELY: dict[str, Any] = {"filter": "data"} if hasattr(tarfile, "data_filter") else {}
+"""For `extractall`: nothing outside the folder. Python before 3.11.4 has no filters."""
 
 
 class Packages:
@@ -87,7 +90,7 @@ def _unpack(package: Path, into: Path, only: str) -> None:
         tarfile.open(fileobj=unpacking.stdout, mode="r|") as archive,
     ):
         wanted = (member for member in archive if member.name.removeprefix("./").startswith(only))
-        archive.extractall(into, wanted, filter="data")
+        archive.extractall(into, wanted, **SAFELY)
 
 
 def _run(command: list[str], environment: dict[str, str] | None = None, folder: Path | None = None) -> str:

@@ -118,8 +118,8 @@ def _misranked(student: Sides, teacher: Sides) -> torch.Tensor:
     found = unit.queries @ unit.passages.T
     mean, spread = found.mean(1, keepdim=True), found.std(1, keepdim=True).clamp(min=LEAST)
     found = (found - mean) / spread * wanted.std(1, keepdim=True) + wanted.mean(1, keepdim=True)
-    logs = [(scores / TEMPERATURE).log_softmax(1) for scores in (found, wanted)]
-    return F.kl_div(*logs, reduction="batchmean", log_target=True).clamp(min=LEAST)
+    made, right = ((scores / TEMPERATURE).log_softmax(1) for scores in (found, wanted))
+    return F.kl_div(made, right, reduction="batchmean", log_target=True).clamp(min=LEAST)
 
 
 def _unexplained(read: Reading, words: torch.Tensor) -> torch.Tensor:
