@@ -90,7 +90,7 @@ def _unpack(package: Path, into: Path, only: str) -> None:
         tarfile.open(fileobj=unpacking.stdout, mode="r|") as archive,
     ):
         wanted = (member for member in archive if member.name.removeprefix("./").startswith(only))
-        archive.extractall(into, wanted, **SAFELY)
+        archive.extractall(into, wanted, **SAFELY)  # noqa: S202
 
 
 def _run(command: list[str], environment: dict[str, str] | None = None, folder: Path | None = None) -> str:
